@@ -1,0 +1,51 @@
+"""`python -m stitchrl +experiment=NAME [overrides] [-m]`: train and evaluate."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from stitchrl.command import CONF, guarded, job, plain  # first: it sets up Hydra's error handling
+
+import hydra  # isort: skip
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from stitchrl import experiment
+from stitchrl.mazes import Maze
+from stitchrl.types import DatasetSpec
+
+
+def dataset_spec(values: dict[str, Any]) -> DatasetSpec:
+    """The specification that a dataset's YAML gives."""
+    return DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+@job
+def main(config: DictConfig) -> None:
+    values, choices = plain(config), HydraConfig.get().runtime.choices
+    out = Path(HydraConfig.get().runtime.output_dir)
+    settings = experiment.Settings(
+        agent_name=choices["agent"],
+        goals_name=choices["goals"],
+        seed=values["seed"],
+        steps=values["steps"],
+        evaluations=values["budget"]["evaluations"],
+        episodes=values["budget"]["episodes"],
+        decay=values["learner"]["decay"],
+        average=values["learner"]["average"],
+        device=values["device"],
+        precision=values["precision"],
+        workers=values["workers"] or os.cpu_count() or 1,
+    )
+    spec = dataset_spec(values["dataset"])
+    make_agent, goals = instantiate(config.agent, _partial_=True), instantiate(config.goals)
+    (out / "resolved.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)))
+    summary = experiment.run(spec, make_agent, goals, settings, out)
+    shown = {key: summary[key] and summary[key]["success"] for key in ("seen", "unseen")}
+    print(f"{out}: seen {shown['seen']}, unseen {shown['unseen']}")
+
+
+if __name__ == "__main__":
+    guarded(main)

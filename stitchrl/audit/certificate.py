@@ -1,0 +1,146 @@
+"""The certificate of a dataset: do its tasks have the status that they should have, and can they be stitched?"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stitchrl.audit.chains import segments_needed
+from stitchrl.audit.cooccurrence import achieved, co_occurrence
+from stitchrl.data.episodes import Episodes
+from stitchrl.mazes import Maze
+from stitchrl.types import Region, Task
+
+LISTED = 20  # episodes that join a task are named up to so many; their count is exact
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What the audit of a dataset and its tasks found, with the hashes of both."""
+
+    dataset: str
+    dataset_sha256: str
+    tasks_sha256: str
+    epsilon: float  # metres
+    min_episodes: int  # that make a task seen, and support an unseen one
+    control: bool  # a dataset made to fail, or to be compared with; marked as such, judged like any other
+    tasks: list[dict[str, Any]]  # plain values, as written in `certify`
+
+    @property
+    def problems(self) -> list[str]:
+        """One line for each failure."""
+        return [f"task {task['name']}: {problem}" for task in self.tasks for problem in self._problems(task)]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every task has the status that it expects, and every unseen one a chain and support."""
+        return not self.problems
+
+    def _problems(self, task: dict[str, Any]) -> list[str]:
+        problems = []
+        if task["status"] != task["expect"]:
+            problems.append(f"expected {task['expect']}, found {task['status']}: {self._evidence(task)}")
+        if task["expect"] == "unseen":
+            if task["segments_needed"] is None:
+                problems.append(f"no chain of episodes leads from start to goal at epsilon {self.epsilon:g}")
+            for key, where in (("starts", "begin in its start"), ("visits", "visit its goal")):
+                if task[key] < self.min_episodes:
+                    problems.append(f"only {task[key]} episodes {where} region, {self.min_episodes} needed")
+        return problems
+
+    def _evidence(self, task: dict[str, Any]) -> str:
+        """Why a task has its status, in words."""
+        count = task["ordered"]
+        if count == 0:
+            if task["unordered"] == 0:
+                return "no episode visits both of its regions"
+            return f"episodes that visit both of its regions: {task['unordered']}, none in order"
+        listed = ", ".join(map(str, task["episodes"])) + (", ..." if count > LISTED else "")
+        joins = f"1 episode joins it (episode {listed})" if count == 1 else f"{count} episodes join it ({listed})"
+        return joins + (f", {self.min_episodes} needed" if task["expect"] == "seen" else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values that can be written as JSON, the verdict included."""
+        return asdict(self) | {"pass": self.passed, "problems": self.problems}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Certificate":
+        """The inverse of `as_dict`. The verdict is not taken from the values: it follows from the rest."""
+        return cls(**{key: value for key, value in values.items() if key not in ("pass", "problems")})
+
+
+def certify(
+    name: str,
+    episodes: Episodes,
+    tasks: Sequence[Task],
+    maze: Maze | None,
+    epsilon: float,
+    min_episodes: int,
+    control: bool,
+    ceilings: Mapping[str, float] | None,
+) -> Certificate:
+    """Audit a dataset.
+
+    maze: None where walls are unknown. epsilon: metres within which one episode is left for another.
+    ceilings: the behaviour controller's success on tasks, by their names, where it was measured.
+    """
+    xy = achieved(episodes)
+    needed, fewest, most = segments_needed(xy, episodes, tasks, maze, (epsilon, 2 * epsilon, epsilon / 2))
+    rows = []
+    for i, task in enumerate(tasks):
+        found = co_occurrence(xy, episodes, task, min_episodes)
+        rows.append(
+            {
+                "name": task.name,
+                "expect": task.expect,
+                "status": found.status,
+                "ordered": found.ordered,
+                "unordered": found.unordered,
+                "starts": found.starts,
+                "visits": found.visits,
+                "clearance": _rounded(found.clearance),
+                "segments_needed": needed[i],
+                "segments_range": [fewest[i], most[i]],
+                "path_length": _rounded(task.path_length),
+                "step_limit": task.step_limit,
+                "ceiling": _rounded((ceilings or {}).get(task.name, math.nan)),
+                "episodes": found.joining[:LISTED].tolist(),
+            }
+        )
+    return Certificate(
+        dataset=name,
+        dataset_sha256=episodes.sha256,
+        tasks_sha256=tasks_sha256(tasks),
+        epsilon=round(epsilon, 4),
+        min_episodes=min_episodes,
+        control=control,
+        tasks=rows,
+    )
+
+
+def tasks_sha256(tasks: Sequence[Task]) -> str:
+    """The hash of the tasks as canonical JSON: sorted keys, no spaces, numbers that may be fractions always floats."""
+
+    def region(value: Region) -> dict[str, Any]:
+        center = [float(x) for x in value.center]
+        return {"center": center, "half": float(value.half), "radius": float(value.radius)}
+
+    plain = [
+        {
+            "name": task.name,
+            "start": region(task.start),
+            "goal": region(task.goal),
+            "expect": task.expect,
+            "path_length": _rounded(task.path_length),
+            "step_limit": task.step_limit,
+        }
+        for task in tasks
+    ]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _rounded(value: float) -> float | None:
+    """A number fit for a certificate: four decimals; None, as JSON has no other word, where there is no number."""
+    return round(float(value), 4) if math.isfinite(value) else None

@@ -1,0 +1,73 @@
+"""What the Hydra commands share: where the configuration lies, the run's identity, errors in one line."""
+
+import functools
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints errors itself; it looks when it is imported
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+PACKAGE = Path(__file__).parent
+CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The resolved configuration without Hydra's own part."""
+    return {str(key): OmegaConf.to_object(config[key]) if OmegaConf.is_config(config[key]) else config[key]
+            for key in config if key != "hydra"}  # fmt: skip
+
+
+def _identity(_root_: DictConfig) -> str:
+    """The name of a run's folder: its agent, goals and seed, and a hash of all that decides its numbers."""
+    values = {key: value for key, value in plain(_root_).items() if key not in ("device", "workers")}
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+    choices = _root_.hydra.runtime.choices
+    return f"{choices.agent}-{choices.goals}-s{_root_.seed}-{digest}"
+
+
+OmegaConf.register_new_resolver("identity", _identity, replace=True)
+
+
+UNUSABLE = (HydraException, OmegaConfBaseException, ValueError, OSError)  # what the user can mend
+
+
+def explain(error: Exception) -> int:
+    """Say in one line on stderr what is wrong; the exit status."""
+    while isinstance(error, HydraException) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # Hydra wraps what a constructor raised
+    print(f"stitchrl: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+def job(function: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    """A Hydra job. Alone, its errors end the process at once, since Hydra would print lines of its own; in a sweep it
+    raises, so that other jobs go on."""
+
+    @functools.wraps(function)
+    def run(config: DictConfig) -> None:
+        try:
+            function(config)
+        except UNUSABLE as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            sys.exit(explain(error))
+
+    return run
+
+
+def guarded(main: Callable[[], None]) -> None:
+    """Run a command; errors from outside its job, such as an unknown option, become one line too."""
+    try:
+        main()
+    except UNUSABLE as error:
+        sys.exit(explain(error))

@@ -1,0 +1,50 @@
+"""Cutting episodes into pieces: the same transitions, with and without the tasks inside an episode."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from stitchrl.data.episodes import Episodes
+from stitchrl.types import Task
+
+
+def cut(episodes: Episodes, piece: int, tasks: Sequence[Task], rng: np.random.Generator) -> tuple[Episodes, np.ndarray]:
+    """Episodes cut into pieces of `piece` steps at random phase, so that no piece holds both ends of any task.
+
+    A piece that still does is cut again, half way between the ends. The state at a cut ends one piece and begins the
+    next, so every transition is kept, once. Also returns the number [pieces] of the episode that each was cut from.
+    """
+    xy = episodes.observations[:, :2].numpy().astype(np.float64)
+    marks = [np.where(task.start.contains(xy), 1, 0) + np.where(task.goal.contains(xy), 2, 0) for task in tasks]
+    for task, mark in zip(tasks, marks, strict=True):
+        if (mark == 3).any():
+            raise ValueError(f"task {task.name}: its start and goal regions overlap, no cut can part them")
+    bounds: list[tuple[int, int]] = []  # first and last row of each piece
+    for first, last in zip(episodes.first.tolist(), episodes.last.tolist(), strict=True):
+        cuts = range(first + int(rng.integers(1, piece + 1)), last, piece)
+        edges = [first, *cuts, last]
+        for a, b in pairwise(edges):
+            bounds += _part(a, b, marks)
+    starts, ends = np.array(bounds).T
+    lengths = torch.from_numpy(ends - starts)
+    rows = torch.cat([torch.arange(a, b + 1) for a, b in bounds])
+    actions = episodes.actions[rows]
+    rewards = None if episodes.rewards is None else episodes.rewards[rows]
+    last_rows = (lengths + 1).cumsum(0) - 1
+    actions[last_rows] = torch.nan
+    if rewards is not None:
+        rewards[last_rows] = torch.nan
+    return Episodes(episodes.observations[rows], actions, rewards, lengths), episodes.number.numpy()[starts]
+
+
+def _part(first: int, last: int, marks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """The piece itself, or the pieces that it falls into: no piece holds both marks of a task."""
+    for mark in marks:
+        visits = first + np.flatnonzero(mark[first : last + 1])
+        changes = np.flatnonzero(np.diff(mark[visits]))
+        if len(changes):
+            middle = int(visits[changes[0]] + visits[changes[0] + 1]) // 2
+            return _part(first, middle, marks) + _part(middle, last, marks)
+    return [(first, last)]

@@ -1,0 +1,96 @@
+"""Trajectory samplers: how the goal of a row is drawn. `future` stays in the episode, `stitch` jumps between episodes.
+
+row ......... leave                       (episode of the row)
+                |   same cluster
+              enter ......... goal        (any episode)
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from sklearn.cluster import MiniBatchKMeans
+from torch import Generator, Tensor
+
+from stitchrl.data.episodes import Episodes
+from stitchrl.types import Path
+
+Sample = Callable[[Tensor, Generator], Path]  # rows [B], none of them an episode's last -> their paths
+
+
+class TrajectorySampler(Protocol):
+    def bind(self, episodes: Episodes) -> Sample:
+        """Prepare to sample from these episodes."""
+
+
+def _uniform(low: Tensor, high: Tensor, rng: Generator) -> Tensor:
+    """Whole numbers [B], uniform from low to high [B], both included."""
+    share = torch.rand(low.shape, generator=rng, dtype=torch.float64, device=low.device)
+    return low + (share * (high - low + 1)).long()
+
+
+class Future:
+    """The goal is a later state of the same episode, uniform among them (RvS; Emmons et al., 2022)."""
+
+    def bind(self, episodes: Episodes) -> Sample:
+        def sample(rows: Tensor, rng: Generator) -> Path:
+            goal = _uniform(rows + 1, episodes.ends[rows], rng)
+            none = rows.new_empty(len(rows), 0)
+            return Path(rows, goal, none, none)
+
+        return sample
+
+
+class Stitch:
+    """Temporal data augmentation (Ghugare et al., 2024, section 5).
+
+    With probability p, a row's future state is exchanged for a random row of the same cluster, in any episode, and the
+    goal is drawn from there to that episode's end. A path jumps 1 to `hops` times, each number equally often.
+
+    clusters: k of k-means on the standardised `columns` of the observation (None: all): [0, 1] is the achieved goal,
+    and the linear velocity can be had with it ([0, 1, 2, 3] for the point, [0, 1, 15, 16] for the ant).
+    """
+
+    def __init__(self, p: float, clusters: int, hops: int, columns: list[int] | None, seed: int):
+        if not 0 < p <= 1:
+            raise ValueError(f"goals.p: {p} given, a probability in (0, 1] expected; goals=future is no augmentation")
+        for key, value in (("clusters", clusters), ("hops", hops)):
+            if value < 1:
+                raise ValueError(f"goals.{key}: {value} given, a positive number expected")
+        self.p, self.clusters, self.hops, self.columns, self.seed = p, clusters, hops, columns, seed
+
+    def bind(self, episodes: Episodes) -> Sample:
+        cluster = self.assign(episodes)
+        members = torch.argsort(cluster, stable=True)  # rows, cluster by cluster
+        last = torch.bincount(cluster, minlength=self.clusters).cumsum(0) - 1
+        first = torch.cat([last.new_zeros(1), last[:-1] + 1])
+
+        def sample(rows: Tensor, rng: Generator) -> Path:
+            goal = _uniform(rows + 1, episodes.ends[rows], rng)
+            leave = rows.new_full((len(rows), self.hops), -1)
+            enter = leave.clone()
+            jumps = torch.rand(len(rows), generator=rng) < self.p
+            left = torch.where(jumps, torch.randint(1, self.hops + 1, (len(rows),), generator=rng), 0)
+            for hop in range(self.hops):
+                jump = left > hop
+                within = cluster[goal]
+                entered = members[_uniform(first[within], last[within], rng)]
+                reached = _uniform(entered, episodes.ends[entered], rng)
+                leave[:, hop] = torch.where(jump, goal, -1)
+                enter[:, hop] = torch.where(jump, entered, -1)
+                goal = torch.where(jump, reached, goal)
+            return Path(rows, goal, leave, enter)
+
+        return sample
+
+    def assign(self, episodes: Episodes) -> Tensor:
+        """Each row's cluster [N]; k-means is fitted on at most 100,000 rows and applied to all."""
+        columns = slice(None) if self.columns is None else list(self.columns)
+        values = episodes.observations[:, columns].numpy()
+        values = (values - values.mean(0)) / (values.std(0) + 1e-6)
+        rng = np.random.default_rng(self.seed)
+        fitted = rng.choice(len(values), min(len(values), 100_000), replace=False)
+        means = MiniBatchKMeans(self.clusters, batch_size=4096, n_init=3, random_state=self.seed)
+        means.fit(values[np.sort(fitted)])
+        return torch.from_numpy(means.predict(values).astype(np.int64))

@@ -1,0 +1,199 @@
+"""The dataset factory: a specification is collected, certified and stored. Serves the experiment and `generate`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import mujoco
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from stitchrl.audit.certificate import Certificate, certify
+from stitchrl.data.cut import cut
+from stitchrl.data.episodes import Episodes
+from stitchrl.data.formats import minari
+from stitchrl.types import Cell, DatasetSpec, Expectation, Region, Task
+from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
+from stitchrl.worlds.rollout import Plan, Trajectory, run
+
+CEILING_EPISODES = 50
+_CEILING = 2**31  # sets the ceiling's generators apart from the episodes' own
+
+
+class Dataset(NamedTuple):
+    spec: DatasetSpec
+    episodes: Episodes
+    contexts: np.ndarray  # [episodes] which context each was collected in
+    certificate: Certificate
+    manifest: dict[str, Any]
+
+
+def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
+    """The stored dataset, generated first where there is none. Raises ValueError for a damaged one."""
+    if not minari.folder(spec.name).exists():
+        print(f"dataset {spec.name} is not there yet: generating it", file=sys.stderr)
+        generate(spec, workers)
+    metadata = minari.read_metadata(spec.name)
+    manifest = metadata["manifest"]
+    path = minari.folder(spec.name)
+    if manifest["spec"] != _plain(spec):
+        raise ValueError(f"{path}: stored with other contexts or tasks than dataset {spec.name} has now; remove it")
+    episodes = minari.read(spec.name)
+    if episodes.sha256 != manifest["dataset_sha256"]:
+        raise ValueError(f"{path}: its data have the hash {episodes.sha256}, expected {manifest['dataset_sha256']}")
+    if manifest["versions"]["mujoco"] != mujoco.__version__:
+        then, now = manifest["versions"]["mujoco"], mujoco.__version__
+        print(f"warning: dataset {spec.name} is of MuJoCo {then}, evaluation will be in {now}", file=sys.stderr)
+    certificate = Certificate.from_dict(metadata["certificate"])
+    return Dataset(spec, episodes, np.array(metadata["contexts"]), certificate, manifest)
+
+
+def generate(spec: DatasetSpec, workers: int) -> None:
+    """Collect (or cut), certify and store a dataset. The same seed gives the same bytes for any number of workers."""
+    world = make_world(spec.world, spec.maze)
+    tasks = make_tasks(spec, world)
+    if spec.cut is None:
+        episodes, contexts, behaviour = collect(spec, world, workers)
+    else:
+        joined = open_dataset(joined_twin(spec), workers)
+        unseen = [task for task in tasks if task.expect == "unseen"]
+        episodes, origin = cut(joined.episodes, spec.cut, unseen, np.random.default_rng([spec.seed, spec.cut]))
+        contexts, behaviour = joined.contexts[origin], joined.manifest["behaviour"]
+    ceilings = measure_ceilings(spec, world, tasks, workers)
+    certificate = certify(
+        spec.name, episodes, tasks, world.maze, SUCCESS_RADIUS, spec.min_episodes, spec.control, ceilings
+    )
+    packages = ("stitchrl", "numpy", "torch", "gymnasium", "gymnasium-robotics", "minari", "mujoco")
+    manifest = {
+        "name": spec.name,
+        "spec": _plain(spec),
+        "dataset_sha256": episodes.sha256,
+        "transitions_sha256": episodes.transitions_sha256,
+        "episodes": len(episodes.lengths),
+        "transitions": int(episodes.lengths.sum()),
+        "behaviour": behaviour,
+        "versions": {package: version(package) for package in packages},
+    }
+    metadata = {"manifest": manifest, "certificate": certificate.as_dict(), "contexts": contexts.tolist()}
+    minari.write(
+        spec.name,
+        episodes,
+        [{"context": int(context)} for context in contexts],
+        metadata,
+        f"{spec.world} {spec.maze} {spec.split}: evaluated pairs and their certificate are in the metadata",
+    )
+
+
+def joined_twin(spec: DatasetSpec) -> DatasetSpec:
+    """The dataset that a cut one has its transitions from: every task is seen there."""
+    return replace(spec, split="joined", cut=None, seen=spec.seen + spec.unseen, unseen=())
+
+
+def make_tasks(spec: DatasetSpec, world: World) -> list[Task]:
+    """The evaluated tasks: resets and goals in the middle half of their cells, thrice the steps that are needed."""
+
+    def task(start: Cell, goal: Cell, expect: Expectation) -> Task:
+        length = world.maze.path_length(start, goal)
+        return Task(
+            name=f"r{start[0]}c{start[1]}-to-r{goal[0]}c{goal[1]}",
+            start=_box(world, start),
+            goal=_box(world, goal, radius=SUCCESS_RADIUS),
+            expect=expect,
+            path_length=length,
+            step_limit=step_limit(world, length),
+        )
+
+    return [task(*pair, expect="seen") for pair in spec.seen] + [task(*pair, expect="unseen") for pair in spec.unseen]
+
+
+def _box(world: World, cell: Cell, radius: float = 0.0) -> Region:
+    x, y = world.maze.to_xy(cell)
+    return Region((float(x), float(y)), half=0.25 * world.maze.scale, radius=radius)
+
+
+def step_limit(world: World, metres: float) -> int:
+    """Three times the steps that the behaviour needs, its way out of one box and into the other included."""
+    return int(np.ceil(3 * (metres + world.maze.scale / 2) / (world.speed * world.control_step)))
+
+
+def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np.ndarray, dict[str, float]]:
+    """Successful episodes by number until they hold `spec.transitions`, their contexts, and how the behaviour did."""
+    simulation, behaviour = world.simulate(world.lanes, workers), world.behaviour(world.lanes)
+    finished: dict[int, Trajectory] = {}
+    kept: list[Trajectory] = []
+    attempts = transitions = 0
+    with tqdm(total=spec.transitions, desc=f"collect {spec.name}", unit=" steps", unit_scale=True) as bar:
+        for trajectory in run(simulation, behaviour, _plans(spec, world), world.lanes, SUCCESS_RADIUS):
+            finished[trajectory.plan.number] = trajectory
+            # Episodes are taken in the order of their numbers, so that it does not matter which ended first.
+            while attempts in finished and transitions < spec.transitions:
+                following = finished.pop(attempts)
+                attempts += 1
+                if following.reached:
+                    kept.append(following)
+                    transitions += len(following.actions)
+                    bar.update(len(following.actions))
+            if transitions >= spec.transitions:
+                break
+    walked = sum(float(world.maze.distance(t.plan.start[None], t.plan.goal[None])[0]) for t in kept)
+    behaviour_summary = {
+        "attempts": attempts,
+        "success": round(len(kept) / attempts, 4),
+        "metres_per_s": round(walked / (transitions * world.control_step), 3),
+    }
+    contexts = np.array([trajectory.plan.number % len(spec.contexts) for trajectory in kept])
+    return _episodes(kept), contexts, behaviour_summary
+
+
+def _plans(spec: DatasetSpec, world: World) -> Iterator[Plan]:
+    """Episodes without end. Each has its own generator; contexts take turns."""
+    number = 0
+    while True:
+        rng = np.random.default_rng([spec.seed, number])
+        context = spec.contexts[number % len(spec.contexts)]
+        start = goal = np.zeros(2)
+        while np.hypot(*(start - goal)) <= SUCCESS_RADIUS:
+            start = _box(world, context.reset[rng.integers(len(context.reset))]).sample(rng)
+            goal = _box(world, context.goal[rng.integers(len(context.goal))]).sample(rng)
+        metres = float(world.maze.distance(start[None], goal[None])[0])
+        yield Plan(number, start, goal, step_limit(world, metres), rng)
+        number += 1
+
+
+def _episodes(trajectories: list[Trajectory]) -> Episodes:
+    """Reward 1 for the step that reaches the goal, 0 otherwise."""
+    nothing = np.full((1, trajectories[0].actions.shape[1]), np.nan, np.float32)
+    lengths = torch.tensor([len(trajectory.actions) for trajectory in trajectories])
+    rewards = torch.zeros(int((lengths + 1).sum()))
+    last = (lengths + 1).cumsum(0) - 1
+    rewards[last - 1], rewards[last] = 1.0, torch.nan
+    return Episodes(
+        torch.from_numpy(np.concatenate([trajectory.observations for trajectory in trajectories])),
+        torch.from_numpy(np.concatenate([part for t in trajectories for part in (t.actions, nothing)])),
+        rewards,
+        lengths,
+    )
+
+
+def measure_ceilings(spec: DatasetSpec, world: World, tasks: list[Task], workers: int) -> dict[str, float]:
+    """The behaviour's own success on each task, within the same limits."""
+    plans = []
+    for i, task in enumerate(tasks):
+        for episode in range(CEILING_EPISODES):
+            rng = np.random.default_rng([spec.seed, _CEILING, i, episode])
+            start, goal = task.start.sample(rng), task.goal.sample(rng)
+            plans.append(Plan(i, start, goal, task.step_limit, rng))
+    lanes = world.lanes
+    reached: list[list[bool]] = [[] for _ in tasks]
+    for trajectory in run(world.simulate(lanes, workers), world.behaviour(lanes), plans, lanes, SUCCESS_RADIUS):
+        reached[trajectory.plan.number].append(trajectory.reached)
+    return {task.name: float(np.mean(values)) for task, values in zip(tasks, reached, strict=True)}
+
+
+def _plain(spec: DatasetSpec) -> dict[str, Any]:
+    """The specification as JSON gives it back: lists for tuples."""
+    return json.loads(json.dumps(spec.as_dict()))

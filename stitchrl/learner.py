@@ -1,0 +1,77 @@
+"""The learner: one optimiser step after another, an average of the weights, checkpoints."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from stitchrl.agents.agent import Agent
+from stitchrl.types import Batch
+
+
+class Learner:
+    """Adam with clipped gradients, at the agent's own learning rate.
+
+    decay: whether the learning rate falls to zero over `steps` as a cosine, or stays. average: rate in [0, 1) of the
+    exponential moving average of the weights that is evaluated, 0 for the weights themselves.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        steps: int,
+        decay: bool,
+        average: float,
+        precision: Literal["highest", "high", "medium"],
+    ):
+        torch.set_float32_matmul_precision(precision)
+        self.agent, self.average, self.step = agent, average, 0
+        self.parameters: list[Tensor] = list(agent.parameters())
+        self.averaged = [parameter.detach().clone() for parameter in self.parameters]
+        self.optimizer = torch.optim.Adam(self.parameters, agent.lr, fused=True)
+        schedule = torch.optim.lr_scheduler
+        self.schedule = (
+            schedule.CosineAnnealingLR(self.optimizer, steps)
+            if decay
+            else schedule.ConstantLR(self.optimizer, factor=1.0)
+        )
+
+    def update(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+        """One gradient step; the loss's parts and the gradient's norm, as scalars still on the device."""
+        loss, parts = self.agent.loss(batch, rng)
+        self.optimizer.zero_grad()
+        loss.backward()
+        parts["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.agent.grad_clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.step += 1
+        if self.average:
+            with torch.no_grad():
+                torch._foreach_lerp_(self.averaged, self.parameters, 1 - self.average)
+        return parts
+
+    def swap(self) -> None:
+        """Exchange the weights and their average: once before an evaluation, once after it."""
+        if self.average:
+            with torch.no_grad():
+                for parameter, averaged in zip(self.parameters, self.averaged, strict=True):
+                    held = parameter.clone()
+                    parameter.copy_(averaged)
+                    averaged.copy_(held)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "agent": self.agent.state_dict(),
+            "averaged": self.averaged,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "step": self.step,
+        }
+
+    def save(self, path: Path, origin: dict[str, Any]) -> None:
+        """Write beside, then rename. origin: versions, seed and hash of the data, kept with the weights."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(self.state_dict() | {"origin": origin}, path.with_suffix(".tmp"))
+        os.replace(path.with_suffix(".tmp"), path)

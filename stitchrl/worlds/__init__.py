@@ -1,0 +1,28 @@
+"""Worlds: an environment and the behaviour that data is collected with, for each body.
+
+A world is a module-level class with this shape (see `pointmaze.PointMaze`, `antmaze.AntMaze`):
+
+    name, maze, observation_dim, action_dim
+    control_step    seconds in a step
+    speed           metres per second that the behaviour walks at least, along the shortest path
+    lanes           bodies that are simulated side by side in generation
+    simulate(lanes, workers) -> Simulation
+    behaviour(lanes) -> Behaviour
+    goal_observation(xy)     the whole observation [obs_dim] of a body at rest at xy
+"""
+
+from stitchrl.worlds.antmaze import AntMaze
+from stitchrl.worlds.pointmaze import PointMaze
+
+SUCCESS_RADIUS = 0.45  # metres, both bodies (Ghugare et al., 2024; gymnasium-robotics)
+
+World = PointMaze | AntMaze
+
+WORLDS: dict[str, type[PointMaze] | type[AntMaze]] = {"pointmaze": PointMaze, "antmaze": AntMaze}
+
+
+def make_world(name: str, maze: str) -> World:
+    """The world `name` with the maze `maze`. Raises ValueError if there is no such world or maze."""
+    if name not in WORLDS:
+        raise ValueError(f"dataset.world: {name!r} is not one of {', '.join(WORLDS)}")
+    return WORLDS[name](maze)

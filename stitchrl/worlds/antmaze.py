@@ -1,0 +1,112 @@
+"""The ant: gymnasium-robotics' `AntMaze_*-v5` physics without contact forces, and a controller trained here.
+
+The observation is 29-d as in D4RL: x, y, then the 27 numbers of `AntMaze_*-v5`; together the whole state.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from stitchrl.mazes import Maze
+from stitchrl.worlds.ant_controller import Actor, features, motors
+from stitchrl.worlds.robotics import AntMazeEnv
+from stitchrl.worlds.waypoints import ActionNoise, Waypoints
+
+WEIGHTS = Path(__file__).parent / "ant_controller.safetensors"
+PHYSICS_STEPS = 5  # of 0.01 s in a control step
+
+
+class AntMaze:
+    name = "antmaze"
+    observation_dim, action_dim = 29, 8
+    control_step = 0.05
+    speed = 1.0
+    lanes = 64
+
+    def __init__(self, maze: str):
+        self.maze = Maze(maze, scale=4.0)
+
+    def simulate(self, lanes: int, workers: int) -> "AntSimulation":
+        return AntSimulation(self.environment().model, lanes, workers)
+
+    def behaviour(self, lanes: int) -> "AntBehaviour":
+        return AntBehaviour(lanes, self.maze)
+
+    def goal_observation(self, xy: np.ndarray) -> np.ndarray:
+        pose = [0.75, 1, *np.zeros(11)]  # the height, orientation and joints that AntMaze resets to
+        return np.array([*xy, *pose, *np.zeros(14)], np.float32)
+
+    def environment(self) -> AntMazeEnv:
+        """The Gymnasium environment that the physics is taken from."""
+        maze_map = (~self.maze.free).astype(int).tolist()
+        env = AntMazeEnv(maze_map=maze_map, continuing_task=False, include_cfrc_ext_in_observation=False)
+        os.remove(env.tmp_xml_file_path)  # each construction leaves a file in the temporary folder
+        return env
+
+
+class AntSimulation:
+    """Lanes of ants, each with its own MuJoCo state. Equals `env.step` to the bit (a test holds it).
+
+    MuJoCo lets go of Python's global lock while it steps, so threads run the physics on all cores, and nothing has to
+    travel between processes.
+    """
+
+    def __init__(self, model: mujoco.MjModel, lanes: int, workers: int):
+        self._model = model
+        self._data = [mujoco.MjData(model) for _ in range(lanes)]
+        self._workers = workers
+        self._pool = ThreadPoolExecutor(workers)
+        self.observations = np.zeros((lanes, AntMaze.observation_dim), np.float32)
+
+    def reset(self, lane: int, xy: np.ndarray) -> None:
+        data = self._data[lane]
+        mujoco.mj_resetData(self._model, data)
+        data.qpos[:2] = xy
+        mujoco.mj_forward(self._model, data)
+        self._observe(lane)
+
+    def step(self, actions: np.ndarray, active: np.ndarray) -> None:
+        lanes = np.flatnonzero(active)
+        if self._workers == 1:
+            self._step(lanes, actions)
+        else:
+            list(self._pool.map(lambda part: self._step(part, actions), np.array_split(lanes, self._workers)))
+
+    def _step(self, lanes: np.ndarray, actions: np.ndarray) -> None:
+        for lane in lanes:
+            data = self._data[lane]
+            data.ctrl[:] = actions[lane]
+            mujoco.mj_step(self._model, data, PHYSICS_STEPS)
+            self._observe(lane)
+
+    def _observe(self, lane: int) -> None:
+        self.observations[lane, :15] = self._data[lane].qpos
+        self.observations[lane, 15:] = self._data[lane].qvel
+
+
+class AntBehaviour:
+    """The trained controller sent along waypoints: its mean action with Gaussian noise of 0.2 on top."""
+
+    def __init__(self, lanes: int, maze: Maze, radius: float = 1.0, jitter: float = 0.5):
+        self._waypoints = Waypoints(lanes, maze, radius, jitter)
+        self._noise = ActionNoise(lanes, AntMaze.action_dim, std=0.2)
+        self._actor = Actor()
+        self._actor.load_state_dict(load_file(WEIGHTS))
+
+    def plan(self, lane: int, start: np.ndarray, goal: np.ndarray, steps: int, rng: np.random.Generator) -> None:
+        """Begin an episode of at most `steps` steps in `lane`."""
+        self._waypoints.plan(lane, start, goal, rng)
+        self._noise.draw(lane, steps, rng)
+
+    @torch.no_grad()
+    def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Actions [lanes, 8] in [-1, 1] at the step numbers [lanes] of the lanes' episodes."""
+        targets = torch.from_numpy(self._waypoints.targets(observations[:, :2]).astype(np.float32))
+        x, quarters = features(torch.from_numpy(observations), targets)
+        action = motors(self._actor(x)[0].tanh(), quarters).numpy() + self._noise.at(steps)
+        return action.clip(-1, 1)

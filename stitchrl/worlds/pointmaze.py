@@ -1,0 +1,80 @@
+"""The point mass: gymnasium-robotics' `PointMaze_*-v3` physics, with a PD controller as behaviour."""
+
+import os
+
+import mujoco
+import mujoco.rollout
+import numpy as np
+
+from stitchrl.mazes import Maze
+from stitchrl.worlds.robotics import PointMazeEnv
+from stitchrl.worlds.waypoints import ActionNoise, Waypoints
+
+
+class PointMaze:
+    name = "pointmaze"
+    observation_dim, action_dim = 4, 2  # position and velocity (m, m/s); force
+    control_step = 0.01
+    speed = 2.0
+    lanes = 256
+
+    def __init__(self, maze: str):
+        self.maze = Maze(maze, scale=1.0)
+
+    def simulate(self, lanes: int, workers: int) -> "PointSimulation":
+        return PointSimulation(self.environment().model, lanes, workers)
+
+    def behaviour(self, lanes: int) -> "PointBehaviour":
+        return PointBehaviour(lanes, self.maze)
+
+    def goal_observation(self, xy: np.ndarray) -> np.ndarray:
+        return np.array([*xy, 0, 0], np.float32)
+
+    def environment(self) -> PointMazeEnv:
+        """The Gymnasium environment that the physics is taken from."""
+        env = PointMazeEnv(maze_map=(~self.maze.free).astype(int).tolist(), continuing_task=False)
+        os.remove(env.tmp_xml_file_path)  # each construction leaves a file in the temporary folder
+        return env
+
+
+class PointSimulation:
+    """Lanes of points, stepped by `mujoco.rollout` in native threads. Equals `env.step` (a test holds it)."""
+
+    def __init__(self, model: mujoco.MjModel, lanes: int, workers: int):
+        self._models = [model] * lanes
+        self._data = [mujoco.MjData(model) for _ in range(workers)]
+        self._rollout = mujoco.rollout.Rollout(nthread=workers if workers > 1 else 0)
+        self._state = np.zeros((lanes, 5))  # time, position, velocity
+        self._after = np.zeros((lanes, 1, 5))
+        self.observations = np.zeros((lanes, 4), np.float32)
+
+    def reset(self, lane: int, xy: np.ndarray) -> None:
+        self._state[lane] = [0, *xy, 0, 0]
+        self.observations[lane] = self._state[lane, 1:]
+
+    def step(self, actions: np.ndarray, active: np.ndarray) -> None:
+        """Lanes that are not active are stepped too: skipping them would cost more than a point's physics."""
+        self._state[:, 3:] = self._state[:, 3:].clip(-5, 5)  # the environment bounds the velocity before each step
+        control = actions.astype(np.float64).clip(-1, 1)[:, None]
+        self._rollout.rollout(self._models, self._data, self._state, control, nstep=1, state=self._after)
+        self._state[:] = self._after[:, 0]
+        self.observations[:] = self._state[:, 1:]
+
+
+class PointBehaviour:
+    """PD control towards waypoints, Gaussian noise on the action (Ghugare et al., 2024: gains 10 and -1, noise 0.5)."""
+
+    def __init__(self, lanes: int, maze: Maze):
+        self._waypoints = Waypoints(lanes, maze, radius=0.1, jitter=0.2)
+        self._noise = ActionNoise(lanes, PointMaze.action_dim, std=0.5)
+
+    def plan(self, lane: int, start: np.ndarray, goal: np.ndarray, steps: int, rng: np.random.Generator) -> None:
+        """Begin an episode of at most `steps` steps in `lane`."""
+        self._waypoints.plan(lane, start, goal, rng)
+        self._noise.draw(lane, steps, rng)
+
+    def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Actions [lanes, 2] in [-1, 1] at the step numbers [lanes] of the lanes' episodes."""
+        position, velocity = observations[:, :2], observations[:, 2:]
+        action = 10.0 * (self._waypoints.targets(position) - position) - 1.0 * velocity + self._noise.at(steps)
+        return action.clip(-1, 1).astype(np.float32)
