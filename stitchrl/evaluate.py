@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stitchrl.agents.agent import Agent
-from stitchrl.types import Task
+from stitchrl.types import Policy, Task
 from stitchrl.worlds import SUCCESS_RADIUS, World
 from stitchrl.worlds.rollout import Plan, Trajectory, run
 
@@ -17,8 +16,8 @@ MAX_LANES = 128
 class PolicyController:
     """A learned policy in the lanes of a simulation: keeps each lane's goal, acts for all lanes in one call."""
 
-    def __init__(self, agent: Agent, world: World, lanes: int):
-        self.agent, self.world = agent, world
+    def __init__(self, policy: Policy, world: World, lanes: int):
+        self.policy, self.world = policy, world
         self.goals = np.zeros((lanes, world.observation_dim), np.float32)
 
     def plan(self, lane: int, start: np.ndarray, goal: np.ndarray, steps: int, rng: np.random.Generator) -> None:
@@ -26,7 +25,7 @@ class PolicyController:
 
     @torch.no_grad()
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        return self.agent.act(torch.from_numpy(observations), torch.from_numpy(self.goals)).numpy()
+        return self.policy(torch.from_numpy(observations), torch.from_numpy(self.goals)).numpy()
 
 
 class Evaluator:
@@ -48,10 +47,10 @@ class Evaluator:
         self.lanes = min(MAX_LANES, len(self.plans))
         self.simulation = world.simulate(self.lanes, workers)
 
-    def evaluate(self, agent: Agent, episodes: int | None = None) -> tuple[list[dict[str, Any]], list[Trajectory]]:
+    def evaluate(self, policy: Policy, episodes: int | None = None) -> tuple[list[dict[str, Any]], list[Trajectory]]:
         """Rows (task by task) and the trajectories they tell of. episodes: only the first so many of each task."""
         plans = [plan for plan in self.plans if plan.number % self.episodes < (episodes or self.episodes)]
-        controller = PolicyController(agent, self.world, self.lanes)
+        controller = PolicyController(policy, self.world, self.lanes)
         ended = run(self.simulation, controller, plans, self.lanes, SUCCESS_RADIUS)
         trajectories = sorted(ended, key=lambda trajectory: trajectory.plan.number)
         return [self._row(trajectory) for trajectory in trajectories], trajectories

@@ -104,7 +104,7 @@ def run(
             if learner.step in schedule:
                 headline = schedule.index(learner.step) >= len(schedule) - HEADLINE
                 learner.swap()
-                rows, trajectories = evaluator.evaluate(agent, None if headline else max(1, settings.episodes // 5))
+                rows, trajectories = evaluator.evaluate(agent.act, None if headline else max(1, settings.episodes // 5))
                 learner.swap()
                 for row in rows:
                     eval_log.write(json.dumps({"step": learner.step, **row}) + "\n")

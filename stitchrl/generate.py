@@ -18,7 +18,8 @@ from stitchrl.data.formats import minari
 def main(config: DictConfig) -> None:
     values = plain(config)
     spec = dataset_spec(values["dataset"])
-    factory.generate(spec, values["workers"] or os.cpu_count() or 1)
+    if not (values["if_missing"] and minari.folder(spec.name).exists()):
+        factory.generate(spec, values["workers"] or os.cpu_count() or 1)
     metadata = minari.read_metadata(spec.name)
     manifest, certificate = metadata["manifest"], metadata["certificate"]
     print(f"{minari.folder(spec.name)}: {manifest['episodes']} episodes, {manifest['transitions']} transitions")

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from stitchrl.types import Cell
+Cell = tuple[int, int]  # row, column
 
 MAPS = {
     "umaze": (

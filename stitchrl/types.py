@@ -145,4 +145,4 @@ class Simulation(Protocol):
         """Advance the lanes where `active` [lanes] is true by one control step with actions [lanes, act_dim]."""
 
 
-Policy = Callable[[np.ndarray, np.ndarray], np.ndarray]  # observations, whole goal observations -> actions
+Policy = Callable[[Tensor, Tensor], Tensor]  # observations and whole goal observations [B, obs_dim] -> actions

@@ -15,7 +15,7 @@ class PointMaze:
     name = "pointmaze"
     observation_dim, action_dim = 4, 2  # position and velocity (m, m/s); force
     control_step = 0.01
-    speed = 2.0
+    speed = 3.0
     lanes = 256
 
     def __init__(self, maze: str):

@@ -54,9 +54,11 @@ def write(name: str, episodes: Episodes, options: Sequence[dict], metadata: dict
             data_format="hdf5",
         )
         dataset.storage.update_metadata({key: json.dumps(value) for key, value in metadata.items()})
+        written = scratch / NAMESPACE / name
+        _save_flat(written / "flat.npz", _stamp(written / "data" / "main_data.hdf5"), episodes)
         if place.exists():
             shutil.rmtree(place)
-        os.replace(scratch / NAMESPACE / name, place)
+        os.replace(written, place)
     finally:
         if before is None:
             del os.environ["MINARI_DATASETS_PATH"]
@@ -93,8 +95,42 @@ def read_metadata(name: str) -> dict[str, Any]:
 
 
 def read(name: str) -> Episodes:
-    """All episodes, in the order of their numbers. Raises ValueError that names the file, the episode and the key."""
+    """All episodes, in the order of their numbers. Raises ValueError that names the file, the episode and the key.
+
+    HDF5 takes long for a million steps in thousands of groups, so a flat copy lies beside the data; it is used as long
+    as the data file is the one that it was made from.
+    """
     path = folder(name) / "data" / "main_data.hdf5"
+    flat = folder(name) / "flat.npz"
+    try:
+        stamp = _stamp(path)
+    except OSError as error:
+        raise ValueError(f"{path}: expected an HDF5 file, found none") from error
+    if flat.exists():
+        with np.load(flat) as file:
+            if file["stamp"].tolist() == stamp:
+                return Episodes(*(torch.from_numpy(file[key]) for key in _COLUMNS))
+    episodes = _read_hdf5(path)
+    _save_flat(flat, stamp, episodes)
+    return episodes
+
+
+_COLUMNS = ("observations", "actions", "rewards", "lengths")
+
+
+def _stamp(path: Path) -> list[int]:
+    """What changes when a file does: its size and the time of its last change."""
+    return [path.stat().st_size, path.stat().st_mtime_ns]
+
+
+def _save_flat(path: Path, stamp: list[int], episodes: Episodes) -> None:
+    scratch = path.with_suffix(f".{os.getpid()}.tmp")
+    with open(scratch, "wb") as stream:
+        np.savez(stream, stamp=np.array(stamp), **{key: getattr(episodes, key).numpy() for key in _COLUMNS})
+    os.replace(scratch, path)
+
+
+def _read_hdf5(path: Path) -> Episodes:
     observations, actions, rewards, lengths = [], [], [], []
     try:
         with h5py.File(path, "r") as file:

@@ -1,0 +1,41 @@
+# `make run` and `make test` set up what they need in .venv.
+#
+# TORCH_INDEX names the package index that PyTorch is installed from, e.g. PyTorch's own index of builds for CPUs.
+# It has no default: without it pip's own index is used.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+TRANSITIONS ?= 300000
+
+MAIN := $(BIN)/python -m stitchrl +experiment=antmaze_stitch dataset.transitions=$(TRANSITIONS) workers=1
+
+.PHONY: run test joined cut stitch
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# The main job: clone on whole episodes, on the same episodes cut, and on those with temporal augmentation.
+run: $(INSTALLED)
+	$(BIN)/python -m stitchrl.generate dataset=antmaze_umaze_cut3 dataset.transitions=$(TRANSITIONS) if_missing=true
+	$(MAKE) --no-print-directory --jobs=2 joined cut stitch
+	$(BIN)/python -m stitchrl.report runs/main --out report
+
+joined: $(INSTALLED)
+	$(MAIN) dataset=antmaze_umaze_joined goals=future hydra.run.dir=runs/main/joined
+
+cut: $(INSTALLED)
+	$(MAIN) goals=future hydra.run.dir=runs/main/cut
+
+stitch: $(INSTALLED)
+	$(MAIN) hydra.run.dir=runs/main/stitch
+
+test: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest

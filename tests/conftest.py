@@ -1,0 +1,38 @@
+"""What several tests share: small datasets made by hand."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from stitchrl.data.episodes import Episodes
+
+torch.set_num_threads(1)
+
+
+def make_episodes(trajectories: Sequence[np.ndarray], rewards: Sequence[np.ndarray] | None = None) -> Episodes:
+    """Episodes through the points [T + 1, 2] of each trajectory: observations (x, y, 0, 0), random actions in [-1, 1].
+
+    The actions are all different, so that a transition is known by its action. rewards: [T] for each trajectory.
+    """
+    lengths = torch.tensor([len(xy) - 1 for xy in trajectories])
+    last = (lengths + 1).cumsum(0) - 1
+    xy = torch.from_numpy(np.concatenate(trajectories).astype(np.float32))
+    actions = torch.rand(len(xy), 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    actions[last] = torch.nan
+    gained = None
+    if rewards is not None:
+        gained = torch.from_numpy(np.concatenate([[*part, np.nan] for part in rewards]).astype(np.float32))
+    return Episodes(torch.cat([xy, torch.zeros_like(xy)], 1), actions, gained, lengths)
+
+
+def random_walks(count: int, longest: int, stride: float = 0.5, seed: int = 0) -> list[np.ndarray]:
+    """Random walks [T + 1, 2] in the square from -3 to 3, each of 1 to `longest` steps."""
+    rng = np.random.default_rng(seed)
+    walks = []
+    for _ in range(count):
+        xy = [rng.uniform(-3, 3, 2)]
+        for _ in range(rng.integers(1, longest + 1)):
+            xy.append((xy[-1] + rng.normal(0, stride, 2)).clip(-3, 3))
+        walks.append(np.array(xy))
+    return walks

@@ -1,0 +1,172 @@
+"""The learner and GCBC: the same numbers twice, averages and checkpoints, and a world that is solved in seconds."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_episodes, random_walks
+
+from stitchrl.agents.gcbc import GCBC
+from stitchrl.data.batches import BatchSampler
+from stitchrl.data.episodes import Episodes
+from stitchrl.data.paths import Future
+from stitchrl.learner import Learner
+from stitchrl.types import Batch
+
+
+def make_learner(seed=0, average=0.9, decay=True, hidden=(32, 32)):
+    torch.manual_seed(seed)
+    agent = GCBC(observation_dim=4, action_dim=2, hidden_dims=hidden, batch_size=64)
+    return Learner(agent, steps=100, decay=decay, average=average, precision="highest")
+
+
+def make_batches(count, seed=0):
+    sampler = BatchSampler(make_episodes(random_walks(count=10, longest=20)), Future())
+    rng = torch.Generator().manual_seed(seed)
+    return [sampler.sample(64, rng).batch for _ in range(count)]
+
+
+def train(learner, batches):
+    """Losses of one update for each batch."""
+    return [learner.update(batch, torch.Generator())["actor_loss"].item() for batch in batches]
+
+
+def weights(learner):
+    return torch.cat([parameter.detach().flatten() for parameter in learner.parameters])
+
+
+def averages(learner):
+    return torch.cat([averaged.flatten() for averaged in learner.averaged])
+
+
+def test_batches_hold_transitions_and_goals_of_their_paths():
+    episodes = make_episodes(random_walks(count=10, longest=20))
+    batch, path = BatchSampler(episodes, Future()).sample(500, torch.Generator().manual_seed(0))
+    assert batch.observations.equal(episodes.observations[path.rows])
+    assert batch.actions.equal(episodes.actions[path.rows]) and not batch.actions.isnan().any()
+    assert batch.goals.equal(episodes.observations[path.goal])
+
+
+def test_training_twice_from_one_seed_gives_the_same_losses_and_weights():
+    once, again, other = make_learner(), make_learner(), make_learner(seed=1)
+    losses = train(once, make_batches(30))
+    assert train(again, make_batches(30)) == losses
+    assert torch.equal(weights(once), weights(again)) and torch.equal(averages(once), averages(again))
+    train(other, make_batches(30))
+    assert not torch.equal(weights(once), weights(other))
+
+
+def test_the_average_of_the_weights_is_the_exponential_moving_average():
+    learner = make_learner(average=0.9)
+    expected = weights(learner).double()
+    for batch in make_batches(20):
+        train(learner, [batch])
+        expected = 0.9 * expected + 0.1 * weights(learner).double()
+    torch.testing.assert_close(averages(learner).double(), expected, rtol=0, atol=1e-6)
+
+
+def test_swapping_puts_the_average_into_the_agent_and_swapping_again_restores_it():
+    learner = make_learner()
+    train(learner, make_batches(5))
+    trained, averaged = weights(learner), averages(learner)
+    assert not torch.equal(trained, averaged)
+    learner.swap()
+    assert torch.equal(weights(learner), averaged) and torch.equal(averages(learner), trained)
+    learner.swap()
+    assert torch.equal(weights(learner), trained) and torch.equal(averages(learner), averaged)
+
+
+def test_without_an_average_swapping_changes_nothing():
+    learner = make_learner(average=0.0)
+    train(learner, make_batches(5))
+    trained = weights(learner)
+    learner.swap()
+    assert torch.equal(weights(learner), trained)
+
+
+@pytest.mark.parametrize("decay, expected", [(True, [1e-3, 0.5e-3, 0.0]), (False, [1e-3] * 3)])
+def test_the_learning_rate_falls_to_zero_as_a_cosine_or_stays(decay, expected):
+    learner = make_learner(decay=decay)
+    rates = [learner.optimizer.param_groups[0]["lr"]]
+    for batch in make_batches(100):
+        train(learner, [batch])
+        rates.append(learner.optimizer.param_groups[0]["lr"])
+    assert [rates[0], rates[50], rates[100]] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_checkpoint_restores_a_learner_that_goes_on_as_if_never_stopped(tmp_path):
+    learner, batches = make_learner(), make_batches(10)
+    train(learner, batches[:5])
+    path = tmp_path / "checkpoints" / "step.pt"
+    learner.save(path, {"seed": 3, "sha256": "abc"})
+    assert [file.name for file in path.parent.iterdir()] == ["step.pt"]
+    saved = torch.load(path, weights_only=True)
+    assert saved["origin"] == {"seed": 3, "sha256": "abc"} and saved["step"] == 5
+
+    restored = make_learner(seed=1)
+    restored.agent.load_state_dict(saved["agent"])
+    restored.averaged = saved["averaged"]
+    restored.optimizer.load_state_dict(saved["optimizer"])
+    restored.schedule.load_state_dict(saved["schedule"])
+    assert train(restored, batches[5:]) == train(learner, batches[5:])
+    assert torch.equal(weights(restored), weights(learner)) and torch.equal(averages(restored), averages(learner))
+
+
+def test_a_checkpoint_holds_the_scale_of_the_observations(tmp_path):
+    learner = make_learner()
+    learner.agent.fit_scale(torch.arange(20.0).reshape(5, 4))
+    learner.save(tmp_path / "step.pt", {})
+    restored = make_learner()
+    restored.agent.load_state_dict(torch.load(tmp_path / "step.pt", weights_only=True)["agent"])
+    assert restored.agent.mean.tolist() == [8, 9, 10, 11]
+    assert torch.equal(restored.agent.std, learner.agent.std)
+
+
+def test_the_loss_of_gcbc_is_the_mean_squared_error_computed_plainly():
+    rng = np.random.default_rng(0)
+    observations, goals = rng.normal(2, 3, (2, 16, 4))
+    actions = rng.uniform(-1, 1, (16, 2))
+    torch.manual_seed(0)
+    agent = GCBC(observation_dim=4, action_dim=2, hidden_dims=(8, 8), goal_columns=(0, 3)).double()
+    agent.fit_scale(torch.from_numpy(observations))
+
+    mean, std = observations.mean(0), observations.std(0, ddof=1) + 1e-6
+    layer = np.concatenate([(observations - mean) / std, ((goals - mean) / std)[:, [0, 3]]], 1)
+    linear = [module for module in agent.actor if isinstance(module, torch.nn.Linear)]
+    for i, module in enumerate(linear):
+        layer = layer @ module.weight.detach().numpy().T + module.bias.detach().numpy()
+        layer = np.tanh(layer) if i == len(linear) - 1 else np.maximum(layer, 0)
+    batch = Batch(*map(torch.from_numpy, (observations, actions, goals)))
+    loss, parts = agent.loss(batch, torch.Generator())
+    assert loss.item() == pytest.approx(((layer - actions) ** 2).mean(), rel=1e-9)
+    assert parts["actor_loss"].item() == loss.item() and not parts["actor_loss"].requires_grad
+
+
+def straight_episodes(count, length, rng):
+    """A point that moves straight: the action is its direction."""
+    angles = rng.uniform(0, 2 * np.pi, count)
+    direction = np.stack([np.cos(angles), np.sin(angles)], 1)
+    start = rng.uniform(-1, 1, (count, 1, 2))
+    xy = start + 0.05 * np.arange(length + 1)[None, :, None] * direction[:, None]
+    episodes = make_episodes(list(xy))
+    actions = torch.from_numpy(direction.astype(np.float32)).repeat_interleave(length + 1, 0)
+    actions[episodes.last] = torch.nan
+    return Episodes(episodes.observations, actions, None, episodes.lengths)
+
+
+def test_gcbc_solves_a_trivial_world():
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    episodes = straight_episodes(400, 20, rng)
+    learner = make_learner(hidden=(128, 128), decay=False)
+    learner.agent.fit_scale(episodes.observations)
+    sampler = BatchSampler(episodes, Future())
+    for _ in range(500):
+        learner.update(sampler.sample(256, generator).batch, generator)
+    learner.swap()
+    offset = rng.normal(size=(500, 2))
+    offset *= rng.uniform(0.2, 0.8, (500, 1)) / np.linalg.norm(offset, axis=1, keepdims=True)
+    here = rng.uniform(-0.8, 0.8, (500, 2))
+    state, goal = (torch.from_numpy(np.pad(xy, ((0, 0), (0, 2))).astype(np.float32)) for xy in (here, here + offset))
+    with torch.no_grad():
+        action = learner.agent.act(state, goal)
+    similarity = torch.cosine_similarity(action, torch.from_numpy(offset.astype(np.float32)))
+    assert similarity.mean() > 0.95

@@ -1,0 +1,248 @@
+"""Physics against gymnasium-robotics' own step, episodes against the number of workers, the ant's symmetries."""
+
+import tempfile
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+
+from stitchrl.worlds import WORLDS, make_world
+from stitchrl.worlds.ant_controller import Actor, features, motors
+from stitchrl.worlds.rollout import Plan, run
+
+RADIUS = 0.45
+LANES = {"pointmaze": 4, "antmaze": 3}
+LIMIT = {"pointmaze": 250, "antmaze": 50}
+both_bodies = pytest.mark.parametrize("name", WORLDS)
+
+
+def make_plans(world, count, limit):
+    """Episodes between random cells, every third with too few steps to arrive."""
+    plans = []
+    for number in range(count):
+        rng = np.random.default_rng([5, number])
+        start, goal = (world.maze.to_xy(world.maze.cells[i]) for i in rng.permutation(len(world.maze.cells))[:2])
+        plans.append(Plan(number, start, goal, limit if number % 3 else 10, rng))
+    return plans
+
+
+def run_behaviour(world, plans, lanes, workers):
+    """Trajectories of the world's behaviour by episode number."""
+    ended = run(world.simulate(lanes, workers), world.behaviour(lanes), plans, lanes, RADIUS)
+    return {trajectory.plan.number: trajectory for trajectory in ended}
+
+
+def same(a, b):
+    """Whether two trajectories are equal to the last bit."""
+    arrays = zip((a.observations, a.actions), (b.observations, b.actions), strict=True)
+    return a.reached == b.reached and all(np.array_equal(*pair) for pair in arrays)
+
+
+# Physics
+
+
+def test_the_points_simulation_equals_the_environments_step_against_walls():
+    world = make_world("pointmaze", "medium")
+    env, simulation, rng = world.environment(), world.simulate(lanes=3, workers=1), np.random.default_rng(0)
+    state, _ = env.reset(seed=0)
+    simulation.reset(1, state["achieved_goal"])
+    touching = 0
+    for step in range(300):
+        if step % 30 == 0:
+            push = rng.uniform(-1.5, 1.5, 2)  # held for a while, so that the point runs into walls
+        action = (push + rng.normal(0, 0.3, 2)).astype(np.float32)
+        state = env.step(action)[0]
+        simulation.step(np.stack([np.zeros(2), action, -action]).astype(np.float32), np.ones(3, bool))
+        np.testing.assert_allclose(simulation.observations[1], state["observation"], rtol=0, atol=1e-6)
+        touching += env.data.ncon > 0
+    assert touching > 50
+
+
+def test_the_ants_simulation_equals_the_environments_step_to_the_bit():
+    world = make_world("antmaze", "umaze")
+    env, simulation, rng = world.environment(), world.simulate(lanes=2, workers=1), np.random.default_rng(0)
+    state, _ = env.reset(seed=0)
+    simulation.reset(1, env.reset_pos)
+    for _ in range(100):
+        expected = np.concatenate([state["achieved_goal"], state["observation"]]).astype(np.float32)
+        assert np.array_equal(simulation.observations[1], expected)
+        action = rng.uniform(-1, 1, 8).astype(np.float32)
+        state = env.step(action)[0]
+        simulation.step(np.stack([-action, action]), np.array([False, True]))
+
+
+@both_bodies
+def test_a_lane_that_is_reset_forgets_what_came_before(name):
+    world = make_world(name, "umaze")
+    simulation, rng = world.simulate(lanes=1, workers=1), np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (20, 1, world.action_dim)).astype(np.float32)
+    ends = []
+    for _ in range(2):
+        simulation.reset(0, world.maze.to_xy((1, 1)))
+        for action in actions:
+            simulation.step(action, np.ones(1, bool))
+        ends.append(simulation.observations.copy())
+    assert np.array_equal(*ends)
+
+
+@both_bodies
+def test_a_goal_observation_is_a_body_at_rest_at_the_goal(name):
+    world = make_world(name, "umaze")
+    simulation, xy = world.simulate(lanes=1, workers=1), world.maze.to_xy((3, 2))
+    simulation.reset(0, xy)
+    assert np.array_equal(world.goal_observation(xy), simulation.observations[0])
+
+
+@both_bodies
+def test_making_an_environment_leaves_no_file_behind(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make_world(name, "umaze").environment()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_world_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"dataset\.world: 'humanoid'"):
+        make_world("humanoid", "umaze")
+
+
+# Episodes in lanes
+
+
+@both_bodies
+def test_two_workers_run_the_same_episodes_as_one(name):
+    world, lanes = make_world(name, "umaze"), LANES[name]
+    one, two = (run_behaviour(world, make_plans(world, 7, LIMIT[name]), lanes, workers) for workers in (1, 2))
+    assert one.keys() == two.keys() == set(range(7))
+    assert all(same(one[number], two[number]) for number in one)
+
+
+def test_an_episode_does_not_depend_on_the_episodes_beside_it():
+    world = make_world("pointmaze", "umaze")
+    together = run_behaviour(world, make_plans(world, 7, 250), lanes=4, workers=1)
+    for number in (1, 5):
+        alone = run_behaviour(world, [make_plans(world, 7, 250)[number]], lanes=4, workers=1)
+        assert same(alone[number], together[number])
+
+
+def test_an_episode_ends_at_its_first_step_within_the_radius_or_at_its_limit():
+    world = make_world("pointmaze", "umaze")
+    trajectories = run_behaviour(world, make_plans(world, 12, 600), lanes=4, workers=1).values()
+    for plan, observations, actions, reached in trajectories:
+        assert np.array_equal(observations[0], [*plan.start.astype(np.float32), 0, 0])
+        assert len(observations) == len(actions) + 1
+        within = np.hypot(*(observations[1:, :2] - plan.goal).T) <= RADIUS
+        assert not within[:-1].any() and within[-1] == reached
+        assert reached or len(actions) == plan.limit
+    assert {trajectory.reached for trajectory in trajectories} == {True, False}
+
+
+def test_more_lanes_than_episodes_are_no_matter():
+    world = make_world("pointmaze", "umaze")
+    assert run_behaviour(world, make_plans(world, 2, 50), lanes=4, workers=1).keys() == {0, 1}
+    assert run_behaviour(world, [], lanes=4, workers=1) == {}
+
+
+# The ant's symmetries. A state is (qpos [15], qvel [14]) in one vector [29].
+
+
+def product(a, b):
+    """Of two quaternions, w first."""
+    return np.concatenate([[a[0] * b[0] - a[1:] @ b[1:]], a[0] * b[1:] + b[0] * a[1:] + np.cross(a[1:], b[1:])])
+
+
+def about_z(angle):
+    """The quaternion and the matrix [2, 2] of a turn about the vertical."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([np.cos(angle / 2), 0, 0, np.sin(angle / 2)]), np.array([[cos, -sin], [sin, cos]])
+
+
+def turned(state, angle):
+    """The ant turned about the vertical through the origin."""
+    quaternion, matrix = about_z(angle)
+    state = state.copy()
+    state[:2], state[15:17] = matrix @ state[:2], matrix @ state[15:17]
+    state[3:7] = product(quaternion, state[3:7])
+    return state
+
+
+def relabelled(state):
+    """The same ant to the eye: the torso a quarter turn on in its own frame, each leg where the next one was."""
+    quaternion, matrix = about_z(np.pi / 2)
+    state = state.copy()
+    state[3:7] = product(state[3:7], quaternion)
+    state[18:20] = matrix.T @ state[18:20]
+    sign = np.array([1, -1, -1, 1])
+    for joints in (slice(7, 15), slice(21, 29)):
+        legs = state[joints].reshape(4, 2) * np.stack([np.ones(4), sign], 1)
+        state[joints] = (np.roll(legs, -1, 0) * np.stack([np.ones(4), sign], 1)).ravel()
+    return state
+
+
+def random_ant(height):
+    """A tilted ant that moves, its joints within their range."""
+    rng = np.random.default_rng(3)
+    state = np.concatenate([rng.normal(0, 0.1, 15), rng.normal(0, 0.3, 14)])
+    state[2] = height
+    state[3:7] = product(about_z(0.4)[0], np.array([1, *state[4:7]]))
+    state[3:7] /= np.linalg.norm(state[3:7])
+    state[8:15:2] += np.radians([50, -50, -50, 50])
+    return state
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The ant in the dev maze, without its walls."""
+    model = make_world("antmaze", "dev").environment().model
+    for geom in range(model.ngeom):
+        if model.geom(geom).name.startswith("block"):
+            model.geom_contype[geom] = model.geom_conaffinity[geom] = 0
+    return model
+
+
+@torch.no_grad()
+def walk(model, state, target, steps=10):
+    """States [steps, 29] of an ant that walks under a random actor."""
+    torch.manual_seed(0)
+    actor, data, states = Actor(), mujoco.MjData(model), []
+    actor.mean.weight *= 10  # so that it does not merely twitch
+    data.qpos[:], data.qvel[:] = state[:15], state[15:]
+    for _ in range(steps):
+        observation = torch.from_numpy(np.concatenate([data.qpos, data.qvel]).astype(np.float32))[None]
+        x, quarters = features(observation, torch.from_numpy(target.astype(np.float32))[None])
+        data.ctrl[:] = motors(actor(x)[0].tanh(), quarters)[0]
+        mujoco.mj_step(model, data, 5)
+        states.append(np.concatenate([data.qpos, data.qvel]))
+    return np.array(states)
+
+
+TARGET = np.array([1.3, 2.1])
+
+
+# MuJoCo's friction pyramids are the same after a quarter turn only; any other turn is tried in the air.
+@pytest.mark.parametrize("quarters, height", [(1, 0.6), (2, 0.6), (3, 0.6), (0.3, 3.0), (1.7, 3.0)])
+def test_the_ant_walks_alike_after_any_turn_of_the_world(model, quarters, height):
+    angle = quarters * np.pi / 2
+    expected = np.array([turned(state, angle) for state in walk(model, random_ant(height), TARGET)])
+    found = walk(model, turned(random_ant(height), angle), about_z(angle)[1] @ TARGET)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_the_ant_walks_alike_after_a_renumbering_of_its_legs(model, times):
+    def renumbered(state):
+        for _ in range(times):
+            state = relabelled(state)
+        return state
+
+    expected = np.array([renumbered(state) for state in walk(model, random_ant(0.6), TARGET)])
+    np.testing.assert_allclose(walk(model, renumbered(random_ant(0.6)), TARGET), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("angle", [0.5, 2.0, 3.5, 5.0])
+def test_the_controllers_input_is_the_same_after_any_turn(angle):
+    state = random_ant(0.6)
+    ants = torch.from_numpy(np.stack([state, turned(state, angle), relabelled(state)]).astype(np.float32))
+    targets = np.stack([TARGET, about_z(angle)[1] @ TARGET, TARGET]).astype(np.float32)
+    x, _ = features(ants, torch.from_numpy(targets))
+    torch.testing.assert_close(x[1:], x[:1].expand(2, -1), atol=1e-5, rtol=0)
