@@ -11,6 +11,7 @@ from stitchrl.worlds import SUCCESS_RADIUS, World
 from stitchrl.worlds.rollout import Plan, Trajectory, run
 
 MAX_LANES = 128
+LANES_PER_BLOCK = 8  # matrix products treat the rows of an unfilled block differently, in the last bit
 
 
 class PolicyController:
@@ -44,7 +45,7 @@ class Evaluator:
                 start, goal = task.start.sample(rng), task.goal.sample(rng)
                 self.plans.append(Plan(len(self.plans), start, goal, task.step_limit, rng))
         self.episodes = episodes
-        self.lanes = min(MAX_LANES, len(self.plans))
+        self.lanes = min(MAX_LANES, -(-len(self.plans) // LANES_PER_BLOCK) * LANES_PER_BLOCK)
         self.simulation = world.simulate(self.lanes, workers)
 
     def evaluate(self, policy: Policy, episodes: int | None = None) -> tuple[list[dict[str, Any]], list[Trajectory]]:

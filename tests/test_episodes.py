@@ -90,6 +90,14 @@ def test_the_hash_of_transitions_depends_neither_on_order_nor_on_cutting():
     assert joined([*parts, *whole[:3]]).transitions_sha256 == episodes.transitions_sha256
 
 
+def test_the_hash_of_transitions_tells_where_the_last_action_led():
+    episodes = make_episodes([np.arange(12.0).reshape(6, 2)])
+    elsewhere = episodes.observations.clone()
+    elsewhere[-1, 0] += 1e-3
+    changed = Episodes(elsewhere, episodes.actions, None, episodes.lengths)
+    assert changed.transitions_sha256 != episodes.transitions_sha256
+
+
 def test_the_hash_of_transitions_tells_a_lost_or_doubled_transition():
     episodes = make_episodes([np.arange(12.0).reshape(6, 2)])
     whole, part = piece(episodes, 0, 5), piece(episodes, 0, 1)

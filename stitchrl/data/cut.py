@@ -26,7 +26,7 @@ def cut(episodes: Episodes, piece: int, tasks: Sequence[Task], rng: np.random.Ge
         cuts = range(first + int(rng.integers(1, piece + 1)), last, piece)
         edges = [first, *cuts, last]
         for a, b in pairwise(edges):
-            bounds += _part(a, b, marks)
+            bounds += _part(a, b, tasks, marks)
     starts, ends = np.array(bounds).T
     lengths = torch.from_numpy(ends - starts)
     rows = torch.cat([torch.arange(a, b + 1) for a, b in bounds])
@@ -39,12 +39,15 @@ def cut(episodes: Episodes, piece: int, tasks: Sequence[Task], rng: np.random.Ge
     return Episodes(episodes.observations[rows], actions, rewards, lengths), episodes.number.numpy()[starts]
 
 
-def _part(first: int, last: int, marks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+def _part(first: int, last: int, tasks: Sequence[Task], marks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """The piece itself, or the pieces that it falls into: no piece holds both marks of a task."""
-    for mark in marks:
+    for task, mark in zip(tasks, marks, strict=True):
         visits = first + np.flatnonzero(mark[first : last + 1])
         changes = np.flatnonzero(np.diff(mark[visits]))
         if len(changes):
-            middle = int(visits[changes[0]] + visits[changes[0] + 1]) // 2
-            return _part(first, middle, marks) + _part(middle, last, marks)
+            before, after = int(visits[changes[0]]), int(visits[changes[0] + 1])
+            if after == before + 1:
+                raise ValueError(f"task {task.name}: row {before} steps from one region into the other, no cut parts them")
+            middle = (before + after) // 2
+            return _part(first, middle, tasks, marks) + _part(middle, last, tasks, marks)
     return [(first, last)]

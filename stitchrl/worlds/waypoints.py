@@ -1,7 +1,7 @@
 """What both bodies' behaviours share: walking the cells of a shortest path, with noise on every action.
 
-Whatever is random in an episode is drawn when the episode is planned, from the episode's own generator: an episode is
-then the same whichever lane it runs in and whatever runs beside it.
+Whatever is random in an episode is drawn when the episode is planned, from the episode's own generator, so that it does
+not depend on what runs beside it.
 """
 
 import numpy as np

@@ -133,11 +133,12 @@ def _save_flat(path: Path, stamp: list[int], episodes: Episodes) -> None:
 def _read_hdf5(path: Path) -> Episodes:
     observations, actions, rewards, lengths = [], [], [], []
     try:
+        expected = json.loads((path.parent / "metadata.json").read_text())["total_episodes"]
         with h5py.File(path, "r") as file:
-            for number in range(len(file)):
+            for number in range(expected):
                 where = f"{path}: episode_{number}"
                 if f"episode_{number}" not in file:
-                    raise ValueError(f"{where} is missing, {len(file)} episodes expected")
+                    raise ValueError(f"{where} is missing, {expected} episodes expected")
                 group = file[f"episode_{number}"]
                 for key in ("observations", "actions", "rewards"):
                     if not isinstance(group.get(key), h5py.Dataset):
@@ -146,11 +147,14 @@ def _read_hdf5(path: Path) -> Episodes:
                 if not len(states) - 1 == len(taken) == len(gained) or len(taken) == 0:
                     shapes = f"{len(states)} observations, {len(taken)} actions, {len(gained)} rewards"
                     raise ValueError(f"{where}: {shapes}; expected T + 1, T and T, T at least 1")
+                if states.ndim != 2 or taken.ndim != 2 or (lengths and states.shape[1] != observations[0].shape[1]):
+                    shapes = f"observations {states.shape}, actions {taken.shape}"
+                    raise ValueError(f"{where}: {shapes}; expected vectors, as long as those of the episodes before")
                 observations.append(states)
                 actions += [taken, np.full((1, taken.shape[1]), np.nan)]
                 rewards += [gained, [np.nan]]
                 lengths.append(len(taken))
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: expected a readable HDF5 file, found {error}") from error
     if not lengths:
         raise ValueError(f"{path}: no episode in it")

@@ -1,0 +1,67 @@
+"""Every YAML file says what the code reads: no key too many, none too few."""
+
+import inspect
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from stitchrl.__main__ import dataset_spec
+from stitchrl.command import CONF, plain
+from stitchrl.factory import joined_twin
+from stitchrl.types import DatasetSpec
+
+FILES = sorted(CONF.rglob("*.yaml"))
+DATASETS = [path.stem for path in FILES if path.parent.name == "dataset"]
+
+
+def load(path: Path) -> dict:
+    return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+
+
+def spec(name: str) -> DatasetSpec:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return dataset_spec(plain(compose("generate", [f"dataset={name}"]))["dataset"])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_file_lists_the_keywords_of_what_it_configures(path: Path) -> None:
+    values, group = load(path), path.parent.name
+    if group in ("agent", "goals"):
+        keywords = set(inspect.signature(get_class(values.pop("_target_"))).parameters)
+        assert set(values) == keywords - {"observation_dim", "action_dim"}
+    elif group == "dataset":
+        assert set(values) == {field.name for field in fields(DatasetSpec)}
+    elif group == "budget":
+        assert set(values) == {"steps", "width", "evaluations", "episodes"}
+    elif group == "experiment":
+        assert set(values) == {"defaults"}, "an experiment chooses among groups; budgets set steps"
+    else:
+        assert path in (CONF / "config.yaml", CONF / "generate.yaml"), "a group that this test does not know"
+
+
+@pytest.mark.parametrize("experiment", [path.stem for path in FILES if path.parent.name == "experiment"])
+def test_a_budget_named_on_the_command_line_wins_over_the_experiments(experiment: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", [f"+experiment={experiment}", "budget=paper"])
+    assert config.steps == 1_000_000
+    assert config.agent.hidden_dims == [1024, 1024]
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_datasets_name_follows_its_file(name: str) -> None:
+    assert spec(name).name == name.replace("_", "-") + "-v0"
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if "cut" in name])
+def test_a_cut_dataset_has_the_joined_file_as_its_twin(name: str) -> None:
+    cut = spec(name)
+    assert joined_twin(cut) == spec(f"{cut.world}_{cut.maze}_joined")
+
+
+def test_a_size_or_seed_that_is_not_the_default_enters_the_name() -> None:
+    changed = replace(spec("pointmaze_umaze_regions"), transitions=300_000, seed=1)
+    assert changed.name == "pointmaze-umaze-regions-n300000-s1-v0"
