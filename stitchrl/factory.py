@@ -127,7 +127,7 @@ def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np
     kept: list[Trajectory] = []
     attempts = transitions = 0
     with tqdm(total=spec.transitions, desc=f"collect {spec.name}", unit=" steps", unit_scale=True) as bar:
-        for trajectory in run(simulation, behaviour, _plans(spec, world), world.lanes, SUCCESS_RADIUS):
+        for trajectory in run(simulation, behaviour, plans(spec, world), world.lanes, SUCCESS_RADIUS):
             finished[trajectory.plan.number] = trajectory
             # Episodes are taken in the order of their numbers, so that it does not matter which ended first.
             while attempts in finished and transitions < spec.transitions:
@@ -149,7 +149,7 @@ def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np
     return _episodes(kept), contexts, behaviour_summary
 
 
-def _plans(spec: DatasetSpec, world: World) -> Iterator[Plan]:
+def plans(spec: DatasetSpec, world: World) -> Iterator[Plan]:
     """Episodes without end. Each has its own generator; contexts take turns."""
     number = 0
     while True:

@@ -5,6 +5,7 @@ holds `log.csv`, `checkpoint.pt`, from which the same command continues, and the
 """
 
 import argparse
+import copy
 import os
 import time
 from importlib.metadata import version
@@ -61,18 +62,17 @@ class Floor:
         self.target_age[lane] = 0
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Reward [lanes], fallen [lanes], and the observation and target [lanes, ...] that follow, before any reset."""
+        """Progress (m/s), fallen, and the observation and target that follow, before any reset: [lanes, ...]."""
         before = np.linalg.norm(self.target - self.observation[:, :2], axis=1)
         for lane, data in enumerate(self.data):
             data.ctrl[:] = action[lane]
             mujoco.mj_step(self.model, data, 5)
             self._observe(lane)
         after = np.linalg.norm(self.target - self.observation[:, :2], axis=1)
-        self.progress = (before - after) / CONTROL_STEP
+        progress = (before - after) / CONTROL_STEP
         height, quaternion = self.observation[:, 2], self.observation[:, 3:7]
         upright = 1 - 2 * (quaternion[:, 1] ** 2 + quaternion[:, 2] ** 2) > 0
         fallen = ~upright | (height < 0.2) | (height > 1.0) | ~np.isfinite(self.observation).all(1)
-        reward = self.progress + 0.2 - 0.05 * (action**2).sum(1) - 5 * fallen
         self.age += 1
         self.target_age += 1
         for lane in np.flatnonzero((after < 0.5) | (self.target_age >= 150)).tolist():
@@ -80,7 +80,7 @@ class Floor:
         observation, target = self.observation.copy(), self.target.copy()
         for lane in np.flatnonzero(fallen | (self.age >= self.episode_steps)).tolist():
             self._reset(lane)
-        return reward.astype(np.float32), fallen, observation, target
+        return progress.astype(np.float32), fallen, observation, target
 
 
 class Critics(nn.Module):
@@ -106,11 +106,24 @@ class Critics(nn.Module):
 
 
 class SAC(nn.Module):
-    def __init__(self, discount: float = 0.99, rate: float = 0.005, lr: float = 3e-4, entropy: float = -ACTION_DIM / 2):
+    """top_speed: progress above it earns nothing (m/s). fall_cost: what falling costs, besides ending the episode."""
+
+    def __init__(
+        self,
+        top_speed: float,
+        fall_cost: float,
+        discount: float = 0.99,
+        rate: float = 0.005,
+        lr: float = 3e-4,
+        entropy: float = -ACTION_DIM / 2,
+        average_rate: float = 5e-4,
+    ):
         super().__init__()
+        self.top_speed, self.fall_cost, self.average_rate = top_speed, fall_cost, average_rate
         self.discount, self.rate, self.entropy = discount, rate, entropy
         self.actor, self.critics, self.target = Actor(), Critics(), Critics()
         self.target.load_state_dict(self.critics.state_dict())
+        self.averaged = copy.deepcopy(self.actor)  # falls less than the actor of any one moment
         self.log_alpha = nn.Parameter(torch.tensor(0.1).log())
         self.optimizers = [
             torch.optim.Adam(parameters, lr, fused=True)
@@ -126,13 +139,18 @@ class SAC(nn.Module):
         correction = 2 * (0.6931 - raw - nn.functional.softplus(-2 * raw))
         return raw.tanh(), (log_density - correction).sum(-1)
 
+    def reward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Progress up to the top speed, something for standing, less for effort, and the cost of a fall."""
+        effort = (batch["action"] ** 2).sum(-1)
+        return batch["progress"].clamp(max=self.top_speed) + 0.2 - 0.05 * effort - self.fall_cost * batch["fallen"]
+
     def update(self, batch: dict[str, Tensor], actor_too: bool) -> None:
         actor, critic, temperature = self.optimizers
         alpha = self.log_alpha.exp().detach()
         with torch.no_grad():
             action, log_density = self.sample(batch["next"])
             value = self.target(batch["next"], action).min(0).values - alpha * log_density
-            goal = batch["reward"] + self.discount * (1 - batch["fallen"]) * value
+            goal = self.reward(batch) + self.discount * (1 - batch["fallen"]) * value
         loss = ((self.critics(batch["features"], batch["action"]) - goal) ** 2).mean(1).sum()
         critic.zero_grad()
         loss.backward()
@@ -147,6 +165,8 @@ class SAC(nn.Module):
         actor.zero_grad()
         loss.backward()
         actor.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.averaged.parameters()), list(self.actor.parameters()), self.average_rate)
         self.critics.requires_grad_(True)
         temperature.zero_grad()
         (-self.log_alpha * (log_density.detach() + self.entropy).mean()).backward()
@@ -155,38 +175,45 @@ class SAC(nn.Module):
 
 def replay_memory(capacity: int) -> dict[str, Tensor]:
     """Transitions in feature space, filled from the front; `next` is the features that follow."""
-    dims = {"features": (FEATURE_DIM,), "action": (ACTION_DIM,), "reward": (), "fallen": (), "next": (FEATURE_DIM,)}
+    dims = {"features": (FEATURE_DIM,), "action": (ACTION_DIM,), "progress": (), "fallen": (), "next": (FEATURE_DIM,)}
     return {key: torch.zeros(capacity, *dim) for key, dim in dims.items()}
 
 
-def save(out: Path, sac: SAC, step: int, replay: dict[str, Tensor], command: str) -> None:
+def save(out: Path, sac: SAC, step: int, replay: dict[str, Tensor], commands: list[str]) -> None:
     """Write the checkpoint beside, then rename it; likewise the actor alone, as safetensors with its origin."""
     state = {
         "sac": sac.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in sac.optimizers],
         "step": step,
+        "commands": commands,
         "replay": {key: value[:step].clone() for key, value in replay.items()},
     }
     torch.save(state, out / "checkpoint.tmp")
     os.replace(out / "checkpoint.tmp", out / "checkpoint.pt")
+    command = " && ".join(f"python -m stitchrl.train_controller {arguments}" for arguments in commands)
     origin = {"command": command, "environment_steps": str(step), "mujoco": mujoco.__version__}
     origin |= {"torch": torch.__version__, "gymnasium": version("gymnasium")}
-    save_file(sac.actor.state_dict(), out / "actor.tmp", origin)
+    save_file(sac.averaged.state_dict(), out / "actor.tmp", origin)
     os.replace(out / "actor.tmp", out / "ant_controller.safetensors")
 
 
-def train(out: Path, steps: int, seed: int, lanes: int = 8, warmup: int = 5000) -> None:
+def train(
+    out: Path, steps: int, seed: int, top_speed: float, fall_cost: float, lanes: int = 8, warmup: int = 5000
+) -> None:
     """Train for `steps` environment steps, or from the last checkpoint up to them."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    sac, replay, first = SAC(), replay_memory(steps + lanes), 0
+    sac, replay, first = SAC(top_speed, fall_cost), replay_memory(steps + lanes), 0
+    command = f"--steps {steps} --seed {seed} --top-speed {top_speed:g} --fall-cost {fall_cost:g}"
+    commands = [command]
     if (out / "checkpoint.pt").exists():
         state = torch.load(out / "checkpoint.pt", weights_only=True)
         sac.load_state_dict(state["sac"])
         for optimizer, values in zip(sac.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         first = state["step"]
+        commands = [*state["commands"], command]
         for key, value in state["replay"].items():
             replay[key][:first] = value
     rng = np.random.default_rng([seed, first])
@@ -199,13 +226,13 @@ def train(out: Path, steps: int, seed: int, lanes: int = 8, warmup: int = 5000) 
         else:
             with torch.no_grad():
                 legs, _ = sac.sample(x)
-        reward, fallen, observation, target = floor.step(motors(legs, quarters).numpy())
+        speed, fallen, observation, target = floor.step(motors(legs, quarters).numpy())
         # The next state is seen as the policy will see it: symmetric states share one value.
         following, _ = features(torch.from_numpy(observation), torch.from_numpy(target))
-        values = [x, legs, torch.from_numpy(reward), torch.from_numpy(fallen).float(), following]
+        values = [x, legs, torch.from_numpy(speed), torch.from_numpy(fallen).float(), following]
         for key, value in zip(replay, values, strict=True):
             replay[key][step : step + lanes] = value
-        progress.append(floor.progress.mean())
+        progress.append(speed.mean())
         falls += int(fallen.sum())
         if step >= warmup:
             for i in range(lanes // 2):
@@ -220,8 +247,7 @@ def train(out: Path, steps: int, seed: int, lanes: int = 8, warmup: int = 5000) 
                 file.write(f"{done},{np.mean(progress):.3f},{falls},{alpha:.4f},{seconds:.0f}\n")
             progress, falls = [], 0
         if done % 50_000 < lanes or done >= steps:
-            command = f"python -m stitchrl.train_controller --steps {steps} --seed {seed}"
-            save(out, sac, done, replay, command)
+            save(out, sac, done, replay, commands)
 
 
 def main() -> None:
@@ -229,8 +255,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ant_controller"), help="where log and weights go")
     parser.add_argument("--steps", type=int, default=400_000, help="environment steps of 0.05 s")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--top-speed", type=float, default=float("inf"), help="m/s beyond which progress earns nothing")
+    parser.add_argument("--fall-cost", type=float, default=5.0, help="what a fall costs besides the episode's end")
     arguments = parser.parse_args()
-    train(arguments.out, arguments.steps, arguments.seed)
+    train(arguments.out, arguments.steps, arguments.seed, arguments.top_speed, arguments.fall_cost)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,9 @@ def _part(first: int, last: int, tasks: Sequence[Task], marks: Sequence[np.ndarr
         if len(changes):
             before, after = int(visits[changes[0]]), int(visits[changes[0] + 1])
             if after == before + 1:
-                raise ValueError(f"task {task.name}: row {before} steps from one region into the other, no cut parts them")
+                raise ValueError(
+                    f"task {task.name}: row {before} steps from one region into the other, no cut parts them"
+                )
             middle = (before + after) // 2
             return _part(first, middle, tasks, marks) + _part(middle, last, tasks, marks)
     return [(first, last)]

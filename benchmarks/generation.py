@@ -1,0 +1,131 @@
+"""How fast data are generated, against the limit that physics sets: ratios inside one run.
+
+    python benchmarks/generation.py
+
+Ant: the same actions once more with nothing but MuJoCo's steps around them, in one thread, times the cores, is the
+limit. Point: a plain loop of the environment's `step` under the same controller is what is to be beaten. Both on the
+medium maze, one direct run between random cells after another. Writes results/generation.json.
+"""
+
+import json
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from stitchrl.factory import plans
+from stitchrl.mazes import Maze
+from stitchrl.types import Context, DatasetSpec, Simulation
+from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
+from stitchrl.worlds.antmaze import PHYSICS_STEPS
+from stitchrl.worlds.rollout import Trajectory, run
+
+CORES = os.cpu_count() or 1
+RESULTS = Path(__file__).parent / "results" / "generation.json"
+
+
+class Counted:
+    """A simulation that counts the steps of its lanes, those of unfinished episodes included."""
+
+    def __init__(self, simulation: Simulation):
+        self._simulation, self.steps = simulation, 0
+        self.observations, self.reset = simulation.observations, simulation.reset
+
+    def step(self, actions: np.ndarray, active: np.ndarray) -> None:
+        self._simulation.step(actions, active)
+        self.steps += int(active.sum())
+
+
+def specification(world: str) -> DatasetSpec:
+    cells = tuple(Maze("medium", 1.0).cells)
+    return DatasetSpec(world, "medium", "joined", (Context(cells, cells),), (), ())
+
+
+def generate(world: World, steps: int) -> tuple[float, list[Trajectory]]:
+    """Steps per second of generation on all cores over at least so many steps, and the episodes that ended."""
+    simulation, behaviour = Counted(world.simulate(world.lanes, CORES)), world.behaviour(world.lanes)
+    done = []
+    began = time.perf_counter()
+    for trajectory in run(simulation, behaviour, plans(specification(world.name), world), world.lanes, SUCCESS_RADIUS):
+        done.append(trajectory)
+        if simulation.steps >= steps:
+            break
+    return simulation.steps / (time.perf_counter() - began), done
+
+
+def raw_physics(world: World, trajectories: list[Trajectory], steps: int) -> float:
+    """Steps per second of one thread that replays the episodes' actions and reads nothing."""
+    model = world.environment().model
+    data = mujoco.MjData(model)
+    taken, seconds = 0, 0.0
+    for trajectory in trajectories:
+        mujoco.mj_resetData(model, data)
+        data.qpos[:2] = trajectory.plan.start
+        began = time.perf_counter()
+        for action in trajectory.actions:
+            data.ctrl[:] = action
+            mujoco.mj_step(model, data, PHYSICS_STEPS)
+        seconds += time.perf_counter() - began
+        taken += len(trajectory.actions)
+        if taken >= steps:
+            break
+    return taken / seconds
+
+
+def environment_loop(world: World, steps: int) -> float:
+    """Steps per second of a plain loop: one environment, one controller, one `env.step` at a time."""
+    env, behaviour = world.environment(), world.behaviour(1)
+    taken = 0
+    episodes = plans(specification(world.name), world)
+    began = time.perf_counter()
+    while taken < steps:
+        plan = next(episodes)
+        cells = [np.array(world.maze.cells[world.maze.nearest_cell(xy[None])[0]]) for xy in (plan.start, plan.goal)]
+        observation, _ = env.reset(options={"reset_cell": cells[0], "goal_cell": cells[1]})
+        behaviour.plan(0, observation["achieved_goal"], plan.goal, plan.limit, plan.rng)
+        for step in range(plan.limit):
+            state = observation["observation"].astype(np.float32)
+            observation, *_ = env.step(behaviour.act(state[None], np.array([step]))[0])
+            taken += 1
+            if np.hypot(*(observation["achieved_goal"] - plan.goal)) <= SUCCESS_RADIUS:
+                break
+    return taken / (time.perf_counter() - began)
+
+
+def main() -> None:
+    ant, point = make_world("antmaze", "medium"), make_world("pointmaze", "medium")
+    ant_speed, episodes = generate(ant, 60_000)
+    physics = raw_physics(ant, episodes, 20_000)
+    point_speed, loop = generate(point, 400_000)[0], environment_loop(point, 20_000)
+    result = {
+        "command": "python benchmarks/generation.py",
+        "host": {"processor": processor(), "cores": CORES},
+        "versions": {package: version(package) for package in ("stitchrl", "mujoco", "numpy", "torch")},
+        "ant": {
+            "steps_per_s": round(ant_speed),
+            "raw_physics_steps_per_s_and_core": round(physics),
+            "share_of_physics_times_cores": round(ant_speed / (physics * CORES), 3),
+        },
+        "point": {
+            "steps_per_s": round(point_speed),
+            "env_step_loop_steps_per_s": round(loop),
+            "times_the_loop": round(point_speed / loop, 2),
+        },
+    }
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+def processor() -> str:
+    """The processor's name where Linux tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()
