@@ -1,16 +1,23 @@
 """`python -m stitchrl.generate dataset=NAME [overrides] [-m]`: generate, certify and store a dataset."""
 
+import json
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 from stitchrl.command import CONF, guarded, job, plain  # first: it sets up Hydra's error handling
 
 import hydra  # isort: skip
+import numpy as np
 from omegaconf import DictConfig
 
 from stitchrl import factory
 from stitchrl.__main__ import dataset_spec
 from stitchrl.data.formats import minari
+from stitchrl.report.card import write_card
+
+PUBLISHED = CONF.parent / "datasets"  # the cards of a checkout
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="generate")
@@ -26,6 +33,29 @@ def main(config: DictConfig) -> None:
     print(f"sha256 {manifest['dataset_sha256']}; certificate {'passes' if certificate['pass'] else 'FAILS'}")
     for problem in certificate.get("problems", []):
         print(f"  {problem}", file=sys.stderr)
+    compare(manifest)
+    if values["card"]:
+        episodes, folder = minari.read(spec.name), Path(values["card"]) / spec.name
+        contexts = np.array(metadata["contexts"])[episodes.number.numpy()]
+        write_card(folder, manifest, certificate, episodes.observations[:, :2].numpy(), contexts)
+        print(f"card: {folder}")
+
+
+def compare(manifest: dict[str, Any]) -> None:
+    """Say on stderr where a published dataset of the same name has other data. ValueError for a damaged manifest."""
+    path = PUBLISHED / manifest["name"] / "manifest.json"
+    if not path.exists():
+        return
+    try:
+        published = json.loads(path.read_text())["dataset_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected the manifest of a published dataset, found {error!r}") from error
+    if published != manifest["dataset_sha256"]:
+        print(
+            f"notice: {manifest['name']}: its hash differs from the published one in {path} (other host or versions); "
+            "its certificate was computed again",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

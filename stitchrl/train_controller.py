@@ -28,7 +28,7 @@ CONTROL_STEP = 0.05  # seconds: five physics steps of 0.01 s
 class Floor:
     """Ants on a flat floor, each with a target 2 to 6 m away; a new one when within 0.5 m or after 150 steps."""
 
-    def __init__(self, lanes: int, rng: np.random.Generator, episode_steps: int = 1000):
+    def __init__(self, lanes: int, rng: np.random.Generator, episode_steps: int = 200):
         self.model = AntEnv(include_cfrc_ext_in_observation=False).model
         self.rng, self.episode_steps = rng, episode_steps
         self.data = [mujoco.MjData(self.model) for _ in range(lanes)]

@@ -48,11 +48,7 @@ def save_figure(runs: Sequence[Run], path: Path) -> None:
 def draw_run(axes: Axes, run: Run, far: Sequence[str]) -> None:
     tasks = [task["name"] for task in run.tasks if not far or task["name"] in far]
     maze = maze_of(run)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_aspect("equal")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    clear_frame(axes)
     if maze:
         draw_walls(axes, maze)
     absent = [
@@ -73,6 +69,14 @@ def maze_of(run: Run) -> Maze | None:
     return Maze(name.maze, SCALES[name.world]) if name and name.maze in MAPS and name.world in SCALES else None
 
 
+def clear_frame(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
 def draw_walls(axes: Axes, maze: Maze) -> None:
     rows, columns = maze.free.shape
     x, y = maze.scale * columns / 2, maze.scale * rows / 2
@@ -88,11 +92,16 @@ def draw_data(axes: Axes, run: Run) -> bool:
     data = read_data(run)
     if data is None:
         return False
-    every = -(-len(data[0]) // POINTS) or 1
-    xy, context = data[0][::every], data[1][::every]
+    draw_points(axes, *data)
+    return True
+
+
+def draw_points(axes: Axes, xy: np.ndarray, context: np.ndarray) -> None:
+    """At most POINTS of the points [P, 2], each in the colour of its context [P]; grey where that is negative."""
+    every = -(-len(xy) // POINTS) or 1
+    xy, context = xy[::every], context[::every]
     colours = np.array([*CONTEXTS, (0.6, 0.6, 0.6, 1.0)])[np.where(context < 0, len(CONTEXTS), context % len(CONTEXTS))]
     axes.scatter(xy[:, 0], xy[:, 1], s=3, c=colours, alpha=0.3, linewidths=0, zorder=1)
-    return True
 
 
 def draw_episodes(axes: Axes, run: Run, tasks: Sequence[str]) -> bool:
@@ -112,7 +121,7 @@ def draw_episodes(axes: Axes, run: Run, tasks: Sequence[str]) -> bool:
 
 
 def draw_tasks(axes: Axes, maze: Maze, tasks: Sequence[str]) -> None:
-    """A circle where a task starts and a star at its goal, both with its letter; side by side within a cell."""
+    """A circle where a task starts and a star at its goal, both with its letter; up to three side by side in a cell."""
     in_cell: dict[tuple[int, int], list[tuple[str, str]]] = {}
     for letter, name in zip(ascii_uppercase, tasks, strict=False):
         ends = re.fullmatch(r"r(\d+)c(\d+)-to-r(\d+)c(\d+)", name)
@@ -122,10 +131,12 @@ def draw_tasks(axes: Axes, maze: Maze, tasks: Sequence[str]) -> None:
             in_cell.setdefault((goal_row, goal_column), []).append(("*", letter))
     size = min(18.0, 160 / maze.free.shape[1])  # points: about half of a cell's width in the picture
     for cell, marks in in_cell.items():
-        step = min(0.46, 0.9 / len(marks)) * maze.scale
+        lines = [marks[i : i + 3] for i in range(0, len(marks), 3)]
+        below, beside = (min(0.46, 0.9 / len(part)) * maze.scale for part in (lines, lines[0]))
         for i, (marker, letter) in enumerate(marks):
             x, y = maze.to_xy(cell)
-            x += step * (i - (len(marks) - 1) / 2)
+            x += beside * (i % 3 - (len(lines[i // 3]) - 1) / 2)
+            y -= below * (i // 3 - (len(lines) - 1) / 2)
             look: dict[str, Any] = {"markeredgecolor": "black", "zorder": 7}
             if marker == "o":
                 axes.plot(x, y, "o", markersize=size, color="white", **look)

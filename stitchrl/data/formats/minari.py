@@ -131,7 +131,10 @@ def _save_flat(path: Path, stamp: list[int], episodes: Episodes) -> None:
 
 
 def _read_hdf5(path: Path) -> Episodes:
-    observations, actions, rewards, lengths = [], [], [], []
+    observations: list[np.ndarray] = []
+    actions: list[np.ndarray] = []
+    rewards: list[np.ndarray] = []
+    lengths: list[int] = []
     try:
         expected = json.loads((path.parent / "metadata.json").read_text())["total_episodes"]
         with h5py.File(path, "r") as file:
@@ -152,7 +155,7 @@ def _read_hdf5(path: Path) -> Episodes:
                     raise ValueError(f"{where}: {shapes}; expected vectors, as long as those of the episodes before")
                 observations.append(states)
                 actions += [taken, np.full((1, taken.shape[1]), np.nan)]
-                rewards += [gained, [np.nan]]
+                rewards += [gained, np.array([np.nan])]
                 lengths.append(len(taken))
     except (OSError, KeyError, RuntimeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: expected a readable HDF5 file, found {error}") from error

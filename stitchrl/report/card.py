@@ -1,0 +1,277 @@
+"""A dataset's card: what it tests, in words, numbers and a picture, beside its manifest and certificate."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from string import ascii_uppercase
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from stitchrl.mazes import Maze
+from stitchrl.report.__main__ import write
+from stitchrl.report.figure import SCALES, clear_frame, draw_points, draw_tasks, draw_walls
+from stitchrl.report.tables import number
+from stitchrl.types import DatasetSpec
+
+PAPER = "[Ghugare et al., 2024](https://arxiv.org/abs/2401.11237)"
+PACKAGES = {"mujoco": "MuJoCo", "gymnasium": "Gymnasium", "gymnasium-robotics": "Gymnasium-Robotics"}
+PACKAGES |= {"minari": "Minari", "numpy": "NumPy", "torch": "PyTorch"}
+BODIES = {  # body, observation, action
+    "pointmaze": (
+        "point mass, physics of Gymnasium-Robotics' `PointMaze-v3`",
+        "4 numbers: x, y (m), vx, vy (m/s)",
+        "2 forces in [-1, 1], 0.01 s per step",
+    ),
+    "antmaze": (
+        "ant, physics of Gymnasium-Robotics' `AntMaze-v5`",
+        "29 numbers: x, y (m), then the 27 of `AntMaze-v5` without contact forces",
+        "8 torques in [-1, 1], 0.05 s per step",
+    ),
+}
+
+
+def write_card(
+    folder: Path, manifest: dict[str, Any], certificate: dict[str, Any], xy: np.ndarray, contexts: np.ndarray
+) -> None:
+    """Write README.md, manifest.json, certificate.json and picture.png into `folder`, which is made if need be.
+
+    xy: [N, 2] positions in the data, in metres. contexts: [N] the context that each was collected in.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / "picture.png", lambda path: save_picture(path, manifest, certificate, xy, contexts))
+    write(folder / "manifest.json", lambda path: path.write_text(json.dumps(manifest, indent=1) + "\n"))
+    write(folder / "certificate.json", lambda path: path.write_text(json.dumps(certificate, indent=1) + "\n"))
+    write(folder / "README.md", lambda path: path.write_text(describe(manifest, certificate)))
+
+
+def save_picture(
+    path: Path, manifest: dict[str, Any], certificate: dict[str, Any], xy: np.ndarray, contexts: np.ndarray
+) -> None:
+    """The maze from above with the data and the tasks, as in the report's figure."""
+    maze = maze_of(manifest)
+    rows, columns = np.array(maze.free.shape) - 1.4  # the outer walls are shown in part
+    inches = min(1.1, 7.2 / columns)  # in a cell
+    figure = Figure(figsize=(inches * columns, inches * rows), dpi=90, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    clear_frame(axes)
+    draw_walls(axes, maze)
+    draw_points(axes, xy, contexts)
+    draw_tasks(axes, maze, [task["name"] for task in certificate["tasks"]])
+    canvas.draw()
+    # A palette makes it three times smaller: pictures are committed.
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    picture.quantize(256).save(path, format="png", optimize=True)
+
+
+def maze_of(manifest: dict[str, Any]) -> Maze:
+    return Maze(manifest["spec"]["maze"], SCALES[manifest["spec"]["world"]])
+
+
+def describe(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
+    """The card as Markdown."""
+    name, spec = manifest["name"], manifest["spec"]
+    dataset = " ".join([f"dataset={spec['world']}_{spec['maze']}_{spec['split']}", *overrides(spec)])
+    several = ", coloured by the context of their episode" if len(spec["contexts"]) > 1 else ""
+    caption = (
+        f"Dots: positions in the data{several}. Circles: where tasks start. Stars: their goals. Letters: the tasks."
+    )
+    return f"""# {name}
+
+{wrap(purpose(manifest, certificate))}
+
+![The maze from above with data and tasks](picture.png)
+
+{wrap(caption)}
+
+## Facts
+
+{table(("", ""), facts(manifest), "ll")}
+
+## Tasks
+
+{tasks(manifest, certificate)}
+
+## Certificate
+
+{verdict(certificate)}
+
+## Use
+
+The data are not in this folder. Generate them, into `$MINARI_DATASETS_PATH` or `~/.minari/datasets`:
+
+```
+python -m stitchrl.generate {dataset}
+```
+
+The versions above give the same bytes on the same kind of host, and so the same `dataset_sha256`. Elsewhere
+the hash may differ: the command then says so, and the certificate is of the data that were made.
+
+Read them with Minari:
+
+```python
+import minari
+dataset = minari.load_dataset("stitchrl/{name}")
+for episode in dataset.iterate_episodes():
+    print(episode.observations.shape, episode.actions.shape)
+```
+
+Or train and evaluate on them with stitchrl, which generates them first where they are missing:
+
+```
+python -m stitchrl {dataset}
+```
+"""
+
+
+def overrides(spec: dict[str, Any]) -> list[str]:
+    """What has to be said on the command line, since it is not the default."""
+    defaults = {field.name: field.default for field in fields(DatasetSpec)}
+    keys = ("transitions", "seed", "min_episodes", "control")
+    return [f"dataset.{key}={str(spec[key]).lower()}" for key in keys if spec[key] != defaults[key]]
+
+
+def purpose(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
+    """One paragraph: what the dataset tests."""
+    name, spec = manifest["name"], manifest["spec"]
+    split, unseen = spec["split"], [task for task in certificate["tasks"] if task["expect"] == "unseen"]
+    if spec["cut"] is not None:
+        joined = name.replace(f"-{split}", "-joined", 1)
+        needed = [task["segments_needed"] for task in unseen if task["segments_needed"] is not None]
+        chain = f": at least {min(needed)} pieces must be chained to solve one" if needed else ""
+        words = (
+            f"The transitions of `{joined}`, the same to the last one, in pieces of at most {spec['cut']} steps. No "
+            f"piece contains an unseen task{chain}. Success when trained on `{joined}` minus success when trained on "
+            "this dataset is the stitching gap: tasks, limits and transitions are equal, and only here no episode "
+            "joins start and goal."
+        )
+    elif split == "joined":
+        cut = name.replace("-joined", "-cut<k>", 1)
+        words = (
+            "Every episode is one direct run between two random cells, so training episodes do join the start and the "
+            f"goal of every task. It is the control of its cut twin, `{cut}`, which holds the same transitions in "
+            "pieces that join none of the far tasks: success here minus success there is the stitching gap."
+        )
+    else:
+        dev = spec["maze"] == "dev"
+        where = "Each episode begins and ends in cells of one context"
+        if dev:
+            where = (
+                "The maze on which settings are chosen, so that none is chosen on a maze that methods are compared in. "
+                "Contexts are its corridors and what connects them; each episode begins and ends in cells of one"
+            )
+        elif split == "regions":
+            where += f", and the contexts are those of {PAPER}"
+        words = (
+            f"{where}. No training episode visits both the start and the goal of an unseen task, so that one is solved "
+            "by combining episodes of several contexts or not at all; the seen tasks, which training episodes join, "
+            "are evaluated beside them."
+        )
+    if spec["control"]:
+        words += " It is marked as a control: it is used although its certificate may fail."
+    if not certificate["pass"]:
+        words += " **Its certificate fails, see below: the data do not keep what is said here.**"
+    return words
+
+
+def facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    spec, maze, behaviour = manifest["spec"], maze_of(manifest), manifest["behaviour"]
+    body, observation, action = BODIES[spec["world"]]
+    rows, columns = maze.free.shape
+    versions = [f"{PACKAGES.get(package, package)} {version}" for package, version in manifest["versions"].items()]
+    cut = "" if spec["cut"] is None else ", measured before episodes were cut"
+    return [
+        ("Body", body),
+        ("Maze", f"`{maze.name}`: {rows} x {columns} cells of {maze.scale:g} m, walls included, centred on (0, 0)"),
+        ("Observation", observation),
+        ("Action", action),
+        ("Reward", "1 for the step that reaches the episode's own goal, 0 otherwise"),
+        ("Transitions", f"{manifest['transitions']:,}"),
+        (
+            "Episodes",
+            f"{manifest['episodes']:,}, of {manifest['transitions'] / manifest['episodes']:.0f} steps on average",
+        ),
+        (
+            "Behaviour",
+            f"reached its goal in {100 * behaviour['success']:.1f}% of {behaviour['attempts']:,} attempts (the others "
+            f"are not in the data), at {behaviour['metres_per_s']:.2f} m/s along the shortest path{cut}",
+        ),
+        ("Seed", str(spec["seed"])),
+        ("`dataset_sha256`", f"`{manifest['dataset_sha256']}`"),
+        ("`transitions_sha256`", f"`{manifest['transitions_sha256']}` (equal for a joined dataset and its cut twins)"),
+        ("Versions", ", ".join(versions)),
+        ("Licence", "MIT"),
+    ]
+
+
+def tasks(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
+    """The table of tasks and what its columns mean."""
+    maze, epsilon = maze_of(manifest), certificate["epsilon"]
+    ends = {
+        f"r{a[0]}c{a[1]}-to-r{b[0]}c{b[1]}": " to ".join("({:g}, {:g})".format(*maze.to_xy(cell)) for cell in (a, b))
+        for a, b in manifest["spec"]["seen"] + manifest["spec"]["unseen"]
+    }
+    header = ["", "task", "from, to (m)", "expects", "status", "joined by, in order / any order", "segments needed"]
+    header += ["clearance (m)", "path (m)", "step limit", "ceiling"]
+    rows = [
+        (
+            letter,
+            f"`{task['name']}`",
+            ends[task["name"]],
+            task["expect"],
+            task["status"],
+            f"{task['ordered']:,} / {task['unordered']:,}",
+            segments(task),
+            number(task["clearance"]),
+            number(task["path_length"], 1),
+            str(task["step_limit"]),
+            number(task["ceiling"]),
+        )
+        for letter, task in zip(ascii_uppercase, certificate["tasks"], strict=False)
+    ]
+    text = (
+        "Tasks are named by row and column of their start and goal cells, counted from 0 at the top left. Starts and "
+        f"goals are drawn uniformly from squares {maze.scale / 2:g} m wide whose centres are given above. An evaluated "
+        f"episode succeeds within {epsilon:g} m of its goal. A training episode joins a task if it visits the start's "
+        f"square and comes within {epsilon:g} m of the goal's, in this order. Expected seen: at least "
+        f"{certificate['min_episodes']} episodes join it; expected unseen: no episode visits both, in any order. "
+        f"Segments needed: the fewest episodes in a chain from start to goal, each joined to the next where they pass "
+        f"within {epsilon:g} m of each other (in brackets: within twice and within half of that). Clearance: by how "
+        "much the nearest episode missed joining the task. Ceiling: the behaviour's own success within the step limit."
+    )
+    return f"{table(header, rows, 'lllllrrrrrr')}\n\n{wrap(text)}"
+
+
+def segments(task: dict[str, Any]) -> str:
+    needed, fewest, most = ("none" if k is None else str(k) for k in (task["segments_needed"], *task["segments_range"]))
+    return f"{needed} ({fewest} to {most})"
+
+
+def verdict(certificate: dict[str, Any]) -> str:
+    """Whether the certificate passes, and why."""
+    hashes = f"The hash of the tasks is `{certificate['tasks_sha256']}`."
+    if not certificate["pass"]:
+        return "\n".join(["**It fails:**", "", *(f"- {problem}" for problem in certificate["problems"]), "", hashes])
+    words = "**It passes**: every task has the status that it expects"
+    if any(task["expect"] == "unseen" for task in certificate["tasks"]):
+        words += (
+            f", and for every unseen one there is a chain of episodes from start to goal, and at least "
+            f"{certificate['min_episodes']} episodes begin in its start and as many visit its goal"
+        )
+    return wrap(f"{words}. {hashes} All of it is in [certificate.json](certificate.json).")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """A Markdown table; `align` has an l or an r for each column."""
+    rule = ["---:" if side == "r" else "---" for side in align]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def wrap(text: str) -> str:
+    return fill(text, 110, break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,151 @@
+"""The card of a dataset, and what `generate` says of a published one with other data."""
+
+import contextlib
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stitchrl import generate
+from stitchrl.command import guarded
+from stitchrl.data.formats import minari
+from stitchrl.report.card import describe, write_card
+
+NAME = "pointmaze-umaze-regions-n20000-v0"
+SMALL = ["dataset=pointmaze_umaze_regions", "dataset.transitions=20000", "dataset.min_episodes=5"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("datasets")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(store))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(generate, "PUBLISHED", tmp_path / "published")
+
+
+def make(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run `generate` in this process, on the dataset that is there if it is; its exit status."""
+    monkeypatch.setattr(sys, "argv", ["generate", *arguments, "workers=1", "if_missing=true"])
+    try:
+        guarded(generate.main)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def stored() -> tuple[dict, dict]:
+    metadata = minari.read_metadata(NAME)
+    return metadata["manifest"], metadata["certificate"]
+
+
+def test_a_card_is_four_files_that_agree_with_the_dataset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert make(monkeypatch, *SMALL, "card=cards") == 0
+    folder = tmp_path / "cards" / NAME
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["README.md", "certificate.json", "manifest.json", "picture.png"]
+    manifest, certificate = stored()
+    assert json.loads((folder / "manifest.json").read_text()) == manifest
+    assert json.loads((folder / "certificate.json").read_text()) == certificate
+    assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "picture.png").stat().st_size < 150_000
+    text = (folder / "README.md").read_text()
+    assert text.startswith(f"# {NAME}\n")
+    for key in ("dataset_sha256", "transitions_sha256"):
+        assert manifest[key] in text
+    for letter, task in zip("ABCDEF", certificate["tasks"], strict=True):
+        assert f"| {letter} | `{task['name']}` |" in text
+    assert f"\npython -m stitchrl.generate {' '.join(SMALL)}\n" in text
+    assert f"\npython -m stitchrl {' '.join(SMALL)}\n" in text
+    assert "It passes" in text
+
+
+def test_a_cards_lines_for_minari_read_the_dataset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert make(monkeypatch, *SMALL, "card=cards") == 0
+    (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / "cards" / NAME / "README.md").read_text(), re.DOTALL)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, {})
+    assert len(printed.getvalue().splitlines()) == stored()[0]["episodes"]
+
+
+def test_no_card_without_the_option(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert make(monkeypatch, *SMALL) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({}, "the contexts are those of [Ghugare et al., 2024]"),
+        ({"maze": "dev", "seen": [[[1, 1], [1, 5]]], "unseen": []}, "on which settings are chosen"),
+        ({"split": "joined"}, "`pointmaze-umaze-cut<k>-n20000-v0`, which holds the same transitions"),
+        ({"split": "cut4", "cut": 50}, "`pointmaze-umaze-joined-n20000-v0`, the same to the last one, in pieces of"),
+        ({"split": "cut4", "cut": 50}, "at least 4 pieces must be chained"),
+        ({"world": "antmaze"}, "| Action | 8 torques in [-1, 1], 0.05 s per step |"),
+        ({"seed": 2, "control": True}, "dataset.seed=2 dataset.min_episodes=5 dataset.control=true ```"),
+    ],
+)
+def test_a_card_says_what_its_dataset_tests(spec: dict, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make(monkeypatch, *SMALL) == 0
+    manifest, certificate = stored()
+    changed = {**manifest["spec"], **spec}
+    manifest["name"] = manifest["name"].replace("regions", changed["split"])
+    pairs = [f"r{a[0]}c{a[1]}-to-r{b[0]}c{b[1]}" for a, b in changed["seen"] + changed["unseen"]]
+    tasks = [{**task, "name": name} for task, name in zip(certificate["tasks"], pairs, strict=False)]
+    text = describe({**manifest, "spec": changed}, {**certificate, "tasks": tasks})
+    assert words in " ".join(text.split())
+
+
+def test_a_failing_certificate_is_said_with_its_problems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert make(monkeypatch, *SMALL) == 0
+    manifest, certificate = stored()
+    certificate |= {"pass": False, "problems": ["task r3c1-to-r1c1: expected unseen, found seen"]}
+    certificate["tasks"][0] |= {"segments_needed": None, "segments_range": [3, None], "ceiling": None}
+    write_card(tmp_path / "card", manifest, certificate, np.zeros((1, 2)), np.zeros(1, int))
+    text = (tmp_path / "card" / "README.md").read_text()
+    assert "**It fails:**\n\n- task r3c1-to-r1c1: expected unseen, found seen\n" in text
+    assert "none (3 to none)" in text
+    assert "passes" not in text
+
+
+def test_other_data_than_published_are_noticed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert make(monkeypatch, *SMALL, "card=published") == 0
+    assert make(monkeypatch, *SMALL) == 0
+    assert "notice" not in capsys.readouterr().err
+    path = tmp_path / "published" / NAME / "manifest.json"
+    path.write_text(json.dumps({**stored()[0], "dataset_sha256": "0" * 64}))
+    assert make(monkeypatch, *SMALL, "card=published") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"notice: {NAME}: its hash differs from the published one in {path} ")
+    assert json.loads(path.read_text()) == stored()[0], "the new card replaces the old one"
+
+
+def test_a_damaged_manifest_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "published" / NAME / "manifest.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    assert make(monkeypatch, *SMALL) == 2
+    assert f"{path}: expected the manifest" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_card_that_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert make(monkeypatch, *SMALL) == 0
+    capsys.readouterr()
+    (tmp_path / "occupied").write_text("a file where a folder should be")
+    assert make(monkeypatch, *SMALL, "card=occupied") == 2
+    error = capsys.readouterr().err
+    assert str(Path("occupied") / NAME) in error
+    assert error.count("\n") == 1
