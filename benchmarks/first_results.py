@@ -40,7 +40,11 @@ def run(dataset: str, goals: str, budget: str, seed: int) -> None:
         arguments = [f"dataset={dataset}", f"goals={goals}", f"budget={budget}", f"seed={seed}", "workers=1"]
         with open(folder / "log.txt", "w") as log:
             command = [sys.executable, "-m", "stitchrl", *arguments, f"hydra.run.dir={folder}"]
-            done = subprocess.run(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+            done = subprocess.run(
+                command,
+                stdout=log,
+                stderr=log,
+            )
         if done.returncode:
             print(f"{folder}: exit status {done.returncode}, see {folder}/log.txt", file=sys.stderr)
             return
