@@ -25,7 +25,7 @@ class AntMaze:
     name = "antmaze"
     observation_dim, action_dim = 29, 8
     control_step = 0.05
-    speed = 1.0
+    speed = 1.4
     lanes = 64
 
     def __init__(self, maze: str):
