@@ -19,6 +19,7 @@ from threading import Lock
 RUNS = Path("runs/first")
 TABLE = Path(__file__).parent / "results" / "first_results.csv"
 SEEDS = (0, 1, 2)
+ANT_TRANSITIONS = 300_000  # as in `make run`
 ROWS = [  # dataset, goals, budget: the most telling first
     ("antmaze_umaze_joined", "future", "ant"),
     ("antmaze_umaze_cut3", "future", "ant"),
@@ -38,6 +39,8 @@ def run(dataset: str, goals: str, budget: str, seed: int) -> None:
     if not (folder / "summary.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         arguments = [f"dataset={dataset}", f"goals={goals}", f"budget={budget}", f"seed={seed}", "workers=1"]
+        if budget == "ant":
+            arguments.append(f"dataset.transitions={ANT_TRANSITIONS}")
         with open(folder / "log.txt", "w") as log:
             command = [sys.executable, "-m", "stitchrl", *arguments, f"hydra.run.dir={folder}"]
             done = subprocess.run(

@@ -65,6 +65,8 @@ def run(
     certificate = dataset.certificate.as_dict()
     if not dataset.certificate.passed and not spec.control:
         raise ValueError(f"dataset {spec.name} fails its certificate: {'; '.join(dataset.certificate.problems)}")
+    for stale in [out / "summary.json", *out.glob("events.out.tfevents.*")]:
+        stale.unlink(missing_ok=True)  # of a run that this one takes the place of
     _write_json(out / "certificate.json", certificate)
     _write_json(out / "status.json", {"status": "running"})
     _save_data_sample(dataset, out / "data.npz")

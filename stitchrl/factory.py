@@ -54,6 +54,7 @@ def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
 
 def generate(spec: DatasetSpec, workers: int) -> None:
     """Collect (or cut), certify and store a dataset. The same seed gives the same bytes for any number of workers."""
+    torch.set_num_threads(1)  # threads are for physics; the controller's small products only lose by them
     world = make_world(spec.world, spec.maze)
     tasks = make_tasks(spec, world)
     if spec.cut is None:
