@@ -59,12 +59,13 @@ def generate(spec: DatasetSpec, workers: int) -> None:
     tasks = make_tasks(spec, world)
     if spec.cut is None:
         episodes, contexts, behaviour = collect(spec, world, workers)
+        ceilings = measure_ceilings(spec, world, tasks, workers)
     else:
         joined = open_dataset(joined_twin(spec), workers)
         unseen = [task for task in tasks if task.expect == "unseen"]
         episodes, origin = cut(joined.episodes, spec.cut, unseen, np.random.default_rng([spec.seed, spec.cut]))
         contexts, behaviour = joined.contexts[origin], joined.manifest["behaviour"]
-    ceilings = measure_ceilings(spec, world, tasks, workers)
+        ceilings = {task["name"]: task["ceiling"] for task in joined.certificate.tasks}
     certificate = certify(
         spec.name, episodes, tasks, world.maze, SUCCESS_RADIUS, spec.min_episodes, spec.control, ceilings
     )
