@@ -6,6 +6,7 @@ Written with Minari's own writer; read with h5py, since 0.5's reader builds a Py
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,17 @@ def write(name: str, episodes: Episodes, options: Sequence[dict], metadata: dict
     before = os.environ.get("MINARI_DATASETS_PATH")
     os.environ["MINARI_DATASETS_PATH"] = str(scratch)  # the only way to tell Minari where to write
     try:
-        dataset = minari.create_dataset_from_buffers(
-            f"{NAMESPACE}/{name}",
-            [_buffer(episodes, number, options[number]) for number in range(len(episodes.lengths))],
-            observation_space=gym.spaces.Box(-np.inf, np.inf, episodes.observations.shape[1:], np.float32),
-            action_space=gym.spaces.Box(-1, 1, episodes.actions.shape[1:], np.float32),
-            author="stitchrl",
-            description=description,
-            data_format="hdf5",
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of fields whose place is taken by our manifest
+            dataset = minari.create_dataset_from_buffers(
+                f"{NAMESPACE}/{name}",
+                [_buffer(episodes, number, options[number]) for number in range(len(episodes.lengths))],
+                observation_space=gym.spaces.Box(-np.inf, np.inf, episodes.observations.shape[1:], np.float32),
+                action_space=gym.spaces.Box(-1, 1, episodes.actions.shape[1:], np.float32),
+                author="stitchrl",
+                description=description,
+                data_format="hdf5",
+            )
         dataset.storage.update_metadata({key: json.dumps(value) for key, value in metadata.items()})
         written = scratch / NAMESPACE / name
         _save_flat(written / "flat.npz", _stamp(written / "data" / "main_data.hdf5"), episodes)
