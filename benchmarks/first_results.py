@@ -40,7 +40,7 @@ def run(dataset: str, goals: str, budget: str, seed: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         arguments = [f"dataset={dataset}", f"goals={goals}", f"budget={budget}", f"seed={seed}", "workers=1"]
         if budget == "ant":
-            arguments.append(f"dataset.transitions={ANT_TRANSITIONS}")
+            arguments += [f"dataset.transitions={ANT_TRANSITIONS}", "agent=gcbc_relative"]
         with open(folder / "log.txt", "w") as log:
             command = [sys.executable, "-m", "stitchrl", *arguments, f"hydra.run.dir={folder}"]
             done = subprocess.run(

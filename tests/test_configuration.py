@@ -19,7 +19,13 @@ DATASETS = [path.stem for path in FILES if path.parent.name == "dataset"]
 
 
 def load(path: Path) -> dict:
-    return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    """The file's own values, on top of those of the file that it builds on."""
+    values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    bases = [base for base in values.get("defaults", []) if isinstance(base, str) and base != "_self_"]
+    if path.parent != CONF and bases:
+        del values["defaults"]
+        values = load(path.with_name(f"{bases[0]}.yaml")) | values
+    return values
 
 
 def spec(name: str) -> DatasetSpec:

@@ -15,7 +15,10 @@ from stitchrl.types import Batch
 
 
 class GCBC(Agent):
-    """hidden_dims: widths of the MLP. goal_columns: which columns of a whole goal observation are the goal."""
+    """hidden_dims: widths of the MLP. goal_columns: which columns of a whole goal observation are the goal.
+
+    relative_goal: whether the network is shown where the goal lies from the state, or where it lies in the world.
+    """
 
     def __init__(
         self,
@@ -23,12 +26,13 @@ class GCBC(Agent):
         action_dim: int,
         hidden_dims: Sequence[int] = (1024, 1024),
         goal_columns: Sequence[int] = (0, 1),
+        relative_goal: bool = False,
         lr: float = 1e-3,
         grad_clip: float = 0.25,
         batch_size: int = 256,
     ):
         super().__init__(observation_dim, lr, grad_clip, batch_size)
-        self.goal_columns = list(goal_columns)
+        self.goal_columns, self.relative_goal = list(goal_columns), relative_goal
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise([observation_dim + len(self.goal_columns), *hidden_dims]):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
@@ -42,5 +46,5 @@ class GCBC(Agent):
         return nn.functional.mse_loss(self.act(batch.observations, batch.goals), batch.actions)
 
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:
-        goal = self.standardise(goal)[:, self.goal_columns]
-        return self.actor(torch.cat([self.standardise(observation), goal], -1))
+        goal = 2 * (goal - observation) / self.std if self.relative_goal else self.standardise(goal)
+        return self.actor(torch.cat([self.standardise(observation), goal[:, self.goal_columns]], -1))
