@@ -20,6 +20,7 @@ RUNS = Path("runs/first")
 TABLE = Path(__file__).parent / "results" / "first_results.csv"
 SEEDS = (0, 1, 2)
 ANT_TRANSITIONS = 300_000  # as in `make run`
+AGENTS = {"ant": "gcbc_relative", "point": "gcbc"}
 ROWS = [  # dataset, goals, budget: the most telling first
     ("antmaze_umaze_joined", "future", "ant"),
     ("antmaze_umaze_cut3", "future", "ant"),
@@ -34,20 +35,24 @@ ROWS = [  # dataset, goals, budget: the most telling first
 _writing = Lock()
 
 
+def overrides(dataset: str, budget: str) -> list[str]:
+    return [f"dataset={dataset}"] + [f"dataset.transitions={ANT_TRANSITIONS}"] * (budget == "ant")
+
+
+def generate(dataset: str, budget: str) -> None:
+    """Before the runs, so that no two of them generate it at once."""
+    arguments = [*overrides(dataset, budget), "if_missing=true"]
+    subprocess.run([sys.executable, "-m", "stitchrl.generate", *arguments], check=True)
+
+
 def run(dataset: str, goals: str, budget: str, seed: int) -> None:
     folder = RUNS / f"{dataset}-{goals}-s{seed}"
     if not (folder / "summary.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        arguments = [f"dataset={dataset}", f"goals={goals}", f"budget={budget}", f"seed={seed}", "workers=1"]
-        if budget == "ant":
-            arguments += [f"dataset.transitions={ANT_TRANSITIONS}", "agent=gcbc_relative"]
+        arguments = [*overrides(dataset, budget), f"goals={goals}", f"budget={budget}", f"seed={seed}"]
+        arguments += [f"agent={AGENTS[budget]}", "workers=1", f"hydra.run.dir={folder}"]
         with open(folder / "log.txt", "w") as log:
-            command = [sys.executable, "-m", "stitchrl", *arguments, f"hydra.run.dir={folder}"]
-            done = subprocess.run(
-                command,
-                stdout=log,
-                stderr=log,
-            )
+            done = subprocess.run([sys.executable, "-m", "stitchrl", *arguments], stdout=log, stderr=log)
         if done.returncode:
             print(f"{folder}: exit status {done.returncode}, see {folder}/log.txt", file=sys.stderr)
             return
@@ -108,7 +113,10 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only datasets whose name begins with this")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     options = parser.parse_args()
-    jobs = [(*row, seed) for row in ROWS for seed in SEEDS if row[0].startswith(options.only)]
+    rows = [row for row in ROWS if row[0].startswith(options.only)]
+    for dataset, budget in dict.fromkeys((dataset, budget) for dataset, _, budget in rows):
+        generate(dataset, budget)
+    jobs = [(*row, seed) for row in rows for seed in SEEDS]
     with ThreadPoolExecutor(options.jobs) as pool:
         for future in [pool.submit(run, *job) for job in jobs]:
             future.result()
