@@ -133,7 +133,7 @@ def test_twins(tmp_path):
     assert cut.gap.values == pytest.approx((0.7, 0.7, 0.7)) and cut.closed is None
     assert stitch.gap.mean == pytest.approx(0.35) and stitch.closed == pytest.approx(0.5)
     assert conclusion([joined, cut, stitch]) == (
-        "Without augmentation GCBC loses 0.70 of 0.80 when no training episode joins start and goal; "
+        "Without augmentation gcbc loses 0.70 of 0.80 when no training episode joins start and goal; "
         "augmentation closes 50% of that gap (3 seeds)."
     )
 

@@ -148,7 +148,7 @@ def share_closed(joined: Estimate, cut: Estimate, augmented: Estimate) -> float 
 def conclusion(rows: Sequence[TwinRow]) -> str:
     """What the rows of one agent say, in words."""
     joined, cut, *augmented = rows
-    agent = joined.agent.upper()
+    agent = joined.agent
     if joined.success.mean is None or cut.success.mean is None:
         lacking = joined if joined.success.mean is None else cut
         return (
