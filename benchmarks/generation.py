@@ -16,6 +16,7 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+import torch
 
 from stitchrl.factory import plans
 from stitchrl.mazes import Maze
@@ -97,6 +98,7 @@ def environment_loop(world: World, steps: int) -> float:
 
 
 def main() -> None:
+    torch.set_num_threads(1)  # as `generate` does
     ant, point = make_world("antmaze", "medium"), make_world("pointmaze", "medium")
     ant_speed, episodes = generate(ant, 60_000)
     physics = raw_physics(ant, episodes, 20_000)

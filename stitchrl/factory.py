@@ -128,7 +128,9 @@ def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np
     finished: dict[int, Trajectory] = {}
     kept: list[Trajectory] = []
     attempts = transitions = 0
-    with tqdm(total=spec.transitions, desc=f"collect {spec.name}", unit=" steps", unit_scale=True, mininterval=2) as bar:
+    with tqdm(
+        total=spec.transitions, desc=f"collect {spec.name}", unit=" steps", unit_scale=True, mininterval=2
+    ) as bar:
         for trajectory in run(simulation, behaviour, plans(spec, world), world.lanes, SUCCESS_RADIUS):
             finished[trajectory.plan.number] = trajectory
             # Episodes are taken in the order of their numbers, so that it does not matter which ended first.

@@ -18,6 +18,7 @@ from stitchrl.worlds.robotics import AntMazeEnv
 from stitchrl.worlds.waypoints import ActionNoise, Waypoints
 
 WEIGHTS = Path(__file__).parent / "ant_controller.safetensors"
+PARTS_PER_WORKER = 8  # small parts, since lanes take unequal times and a step waits for the last
 PHYSICS_STEPS = 5  # of 0.01 s in a control step
 
 
@@ -75,7 +76,11 @@ class AntSimulation:
         if self._workers == 1:
             self._step(lanes, actions)
         else:
-            list(self._pool.map(lambda part: self._step(part, actions), np.array_split(lanes, self._workers)))
+            list(
+                self._pool.map(
+                    lambda part: self._step(part, actions), np.array_split(lanes, PARTS_PER_WORKER * self._workers)
+                )
+            )
 
     def _step(self, lanes: np.ndarray, actions: np.ndarray) -> None:
         for lane in lanes:
