@@ -54,7 +54,7 @@ def test_a_run_leaves_the_folder_that_the_contract_names(monkeypatch: pytest.Mon
     assert any(name.startswith("events.out.tfevents") for name in names)
     values = summary(folder)
     assert values["dataset"] == NAME
-    assert values["agent"], values["goals"] == ("gcbc", "stitch")
+    assert (values["agent"], values["goals"]) == ("gcbc", "stitch")
     assert values["augmentation"]["requested"] == 0.5
     assert abs(values["augmentation"]["realised"] - 0.5) < 0.02
     assert 0 < values["augmentation"]["contradiction_rate"] < 1
