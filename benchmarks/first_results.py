@@ -3,18 +3,19 @@
     python benchmarks/first_results.py [--only NAME] [--jobs 2]
 
 Runs what is missing under runs/first/, two processes at a time, and rewrites results/first_results.csv after each run:
-one row per run. An interruption costs the runs in progress.
+the report's rows, one per run. An interruption costs the runs in progress.
 """
 
 import argparse
-import csv
-import json
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
+
+from stitchrl.report.files import write
+from stitchrl.report.runs import find_runs
+from stitchrl.report.tables import to_csv
 
 RUNS = Path("runs/first")
 TABLE = Path(__file__).parent / "results" / "first_results.csv"
@@ -57,55 +58,8 @@ def run(dataset: str, goals: str, budget: str, seed: int) -> None:
             print(f"{folder}: exit status {done.returncode}, see {folder}/log.txt", file=sys.stderr)
             return
     with _writing:
-        write_table()
+        write(TABLE, lambda path: path.write_text(to_csv(find_runs([RUNS]))))
     print(folder, flush=True)
-
-
-def write_table() -> None:
-    """One row per finished run: success of its expected groups and of its far tasks (mean of the last three)."""
-    rows = []
-    for dataset, goals, budget in ROWS:
-        for seed in SEEDS:
-            path = RUNS / f"{dataset}-{goals}-s{seed}" / "summary.json"
-            if not path.exists():
-                continue
-            summary = json.loads(path.read_text())
-            far = far_tasks(dataset)
-            shares = [task["success"] for task in summary["tasks"] if task["name"] in far]
-            rows.append(
-                {
-                    "dataset": summary["dataset"],
-                    "agent": summary["agent"],
-                    "goals": goals,
-                    "budget": budget,
-                    "steps": summary["steps"],
-                    "seed": seed,
-                    "far": round(sum(shares) / len(shares), 4) if shares else "",
-                    "seen": summary["seen"]["success"],
-                    "unseen": summary["unseen"]["success"] if summary["unseen"] else "",
-                    "contradiction_rate": summary["augmentation"]["contradiction_rate"] or "",
-                    "updates_per_s": summary["updates_per_s"],
-                    "wall_s": summary["wall_s"],
-                    "dataset_sha256": summary["dataset_sha256"],
-                    "commit": summary["commit"],
-                }
-            )
-    if rows:
-        TABLE.parent.mkdir(exist_ok=True)
-        scratch = TABLE.with_suffix(".tmp")
-        with open(scratch, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(scratch, TABLE)
-
-
-def far_tasks(dataset: str) -> set[str]:
-    """The tasks that the cut twin expects to be unseen: in joined data they are expected to be seen."""
-    world, maze, _ = dataset.split("_")
-    for path in RUNS.glob(f"{world}_{maze}_cut*/certificate.json"):
-        return {task["name"] for task in json.loads(path.read_text())["tasks"] if task["expect"] == "unseen"}
-    return set()
 
 
 def main() -> None:

@@ -185,15 +185,15 @@ def _episodes(trajectories: list[Trajectory]) -> Episodes:
 
 def measure_ceilings(spec: DatasetSpec, world: World, tasks: list[Task], workers: int) -> dict[str, float]:
     """The behaviour's own success on each task, within the same limits."""
-    plans = []
+    planned = []
     for i, task in enumerate(tasks):
         for episode in range(CEILING_EPISODES):
             rng = np.random.default_rng([spec.seed, _CEILING, i, episode])
             start, goal = task.start.sample(rng), task.goal.sample(rng)
-            plans.append(Plan(i, start, goal, task.step_limit, rng))
+            planned.append(Plan(i, start, goal, task.step_limit, rng))
     lanes = world.lanes
     reached: list[list[bool]] = [[] for _ in tasks]
-    for trajectory in run(world.simulate(lanes, workers), world.behaviour(lanes), plans, lanes, SUCCESS_RADIUS):
+    for trajectory in run(world.simulate(lanes, workers), world.behaviour(lanes), planned, lanes, SUCCESS_RADIUS):
         reached[trajectory.plan.number].append(trajectory.reached)
     return {task.name: float(np.mean(values)) for task, values in zip(tasks, reached, strict=True)}
 

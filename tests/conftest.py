@@ -1,13 +1,40 @@
-"""What several tests share: small datasets made by hand."""
+"""What several tests share: small datasets made by hand, and commands run in this process."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+import pytest
 import torch
 
+from stitchrl.command import guarded
 from stitchrl.data.episodes import Episodes
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the datasets of a whole file of tests."""
+    return tmp_path_factory.mktemp("datasets")
+
+
+@pytest.fixture
+def in_a_folder_of_its_own(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(store))
+    monkeypatch.chdir(tmp_path)
+
+
+def command(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run a command in this process; its exit status."""
+    monkeypatch.setattr(sys, "argv", ["stitchrl", *arguments])
+    try:
+        guarded(module.main)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
 
 
 def make_episodes(trajectories: Sequence[np.ndarray], rewards: Sequence[np.ndarray] | None = None) -> Episodes:

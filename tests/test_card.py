@@ -4,14 +4,13 @@ import contextlib
 import io
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import command
 
 from stitchrl import generate
-from stitchrl.command import guarded
 from stitchrl.data.formats import minari
 from stitchrl.report.card import describe, write_card
 
@@ -19,26 +18,17 @@ NAME = "pointmaze-umaze-regions-n20000-v0"
 SMALL = ["dataset=pointmaze_umaze_regions", "dataset.transitions=20000", "dataset.min_episodes=5"]
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("datasets")
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(store))
-    monkeypatch.chdir(tmp_path)
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "PUBLISHED", tmp_path / "published")
 
 
 def make(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run `generate` in this process, on the dataset that is there if it is; its exit status."""
-    monkeypatch.setattr(sys, "argv", ["generate", *arguments, "workers=1", "if_missing=true"])
-    try:
-        guarded(generate.main)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    """Run `generate`, on the dataset that is there if it is; its exit status."""
+    return command(generate, monkeypatch, *arguments, "workers=1", "if_missing=true")
 
 
 def stored() -> tuple[dict, dict]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import h5py
 import pytest
 import torch
+from conftest import command
 
 from stitchrl import __main__, generate
-from stitchrl.command import guarded
 from stitchrl.data.formats import minari
 
 SMALL = ["dataset.transitions=20000", "dataset.min_episodes=5", "workers=1"]
@@ -18,25 +18,7 @@ SHORT = ["steps=60", "budget.evaluations=3", "budget.episodes=2", "budget.width=
 NAME = "pointmaze-umaze-regions-n20000-v0"
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("datasets")
-
-
-@pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(store))
-    monkeypatch.chdir(tmp_path)
-
-
-def command(module, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run a command in this process; its exit status."""
-    monkeypatch.setattr(sys, "argv", ["stitchrl", *arguments])
-    try:
-        guarded(module.main)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
 
 def summary(folder: Path) -> dict:

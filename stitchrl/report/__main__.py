@@ -1,15 +1,15 @@
 """Tables, a figure and a CSV from run folders alone: `python -m stitchrl.report RUNS... [--out DIR]`."""
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
 
 from stitchrl.report.figure import PANELS, save_figure
+from stitchrl.report.files import write
 from stitchrl.report.runs import BadInput, find_runs
 from stitchrl.report.tables import groups, print_tables, to_csv
 
@@ -43,16 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     some = f" (the first {PANELS} of {count} groups)" if count > PANELS else ""
     console.print(f"Written: {options.out / 'report.png'}{some}, {options.out / 'table.csv'}", soft_wrap=True)
     return 0
-
-
-def write(path: Path, make: Callable[[Path], object]) -> None:
-    """Have `make` write a file beside `path` and rename it, so that no half-written file is ever found there."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        make(beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

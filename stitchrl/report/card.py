@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from stitchrl.mazes import Maze
-from stitchrl.report.__main__ import write
 from stitchrl.report.figure import SCALES, clear_frame, draw_points, draw_tasks, draw_walls
+from stitchrl.report.files import write
 from stitchrl.report.tables import number
 from stitchrl.types import DatasetSpec
 
