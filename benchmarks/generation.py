@@ -18,12 +18,12 @@ import mujoco
 import numpy as np
 import torch
 
-from stitchrl.factory import plans
+from stitchrl.factory import behaviour_fleets, plans
 from stitchrl.mazes import Maze
 from stitchrl.types import Context, DatasetSpec, Simulation
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
 from stitchrl.worlds.antmaze import PHYSICS_STEPS
-from stitchrl.worlds.rollout import Trajectory, run
+from stitchrl.worlds.rollout import Fleet, Trajectory, run
 
 CORES = os.cpu_count() or 1
 RESULTS = Path(__file__).parent / "results" / "generation.json"
@@ -48,14 +48,18 @@ def specification(world: str) -> DatasetSpec:
 
 def generate(world: World, steps: int) -> tuple[float, list[Trajectory]]:
     """Steps per second of generation on all cores over at least so many steps, and the episodes that ended."""
-    simulation, behaviour = Counted(world.simulate(world.lanes, CORES)), world.behaviour(world.lanes)
+    fleets = [Fleet(Counted(simulation), behaviour) for simulation, behaviour in behaviour_fleets(world, CORES)]
     done = []
+
+    def count() -> int:
+        return sum(simulation.steps for simulation, _ in fleets)
+
     began = time.perf_counter()
-    for trajectory in run(simulation, behaviour, plans(specification(world.name), world), world.lanes, SUCCESS_RADIUS):
+    for trajectory in run(fleets, plans(specification(world.name), world), SUCCESS_RADIUS):
         done.append(trajectory)
-        if simulation.steps >= steps:
+        if count() >= steps:
             break
-    return simulation.steps / (time.perf_counter() - began), done
+    return count() / (time.perf_counter() - began), done
 
 
 def raw_physics(world: World, trajectories: list[Trajectory], steps: int) -> float:

@@ -8,9 +8,9 @@ import torch
 
 from stitchrl.types import Policy, Task
 from stitchrl.worlds import SUCCESS_RADIUS, World
-from stitchrl.worlds.rollout import Plan, Trajectory, run
+from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
 
-MAX_LANES = 128
+MAX_LANES = 64  # of each worker
 LANES_PER_BLOCK = 8  # matrix products treat the rows of an unfilled block differently, in the last bit
 
 
@@ -32,7 +32,7 @@ class PolicyController:
 class Evaluator:
     """Evaluates on the same starts and goals each time: they are drawn once, from the evaluation's own seed.
 
-    Models are built once. The policy acts for a batch of fixed width, whatever the number of workers.
+    Models are built once. The policy acts for batches of one width, whatever the number of workers.
     """
 
     def __init__(self, world: World, tasks: Sequence[Task], episodes: int, seed: int, workers: int):
@@ -46,14 +46,13 @@ class Evaluator:
                 self.plans.append(Plan(len(self.plans), start, goal, task.step_limit, rng))
         self.episodes = episodes
         self.lanes = min(MAX_LANES, -(-len(self.plans) // LANES_PER_BLOCK) * LANES_PER_BLOCK)
-        self.simulation = world.simulate(self.lanes, workers)
+        self.simulations = [world.simulate(self.lanes) for _ in range(workers)]
 
     def evaluate(self, policy: Policy, episodes: int | None = None) -> tuple[list[dict[str, Any]], list[Trajectory]]:
         """Rows (task by task) and the trajectories they tell of. episodes: only the first so many of each task."""
         plans = [plan for plan in self.plans if plan.number % self.episodes < (episodes or self.episodes)]
-        controller = PolicyController(policy, self.world, self.lanes)
-        ended = run(self.simulation, controller, plans, self.lanes, SUCCESS_RADIUS)
-        trajectories = sorted(ended, key=lambda trajectory: trajectory.plan.number)
+        fleets = [Fleet(sim, PolicyController(policy, self.world, self.lanes)) for sim in self.simulations]
+        trajectories = sorted(run(fleets, plans, SUCCESS_RADIUS), key=lambda trajectory: trajectory.plan.number)
         return [self._row(trajectory) for trajectory in trajectories], trajectories
 
     def _row(self, trajectory: Trajectory) -> dict[str, Any]:

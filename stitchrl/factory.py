@@ -18,7 +18,7 @@ from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import minari
 from stitchrl.types import Cell, DatasetSpec, Expectation, Region, Task
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
-from stitchrl.worlds.rollout import Plan, Trajectory, run
+from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
 
 CEILING_EPISODES = 50
 _CEILING = 2**31  # sets the ceiling's generators apart from the episodes' own
@@ -124,14 +124,13 @@ def step_limit(world: World, metres: float) -> int:
 
 def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np.ndarray, dict[str, float]]:
     """Successful episodes by number until they hold `spec.transitions`, their contexts, and how the behaviour did."""
-    simulation, behaviour = world.simulate(world.lanes, workers), world.behaviour(world.lanes)
     finished: dict[int, Trajectory] = {}
     kept: list[Trajectory] = []
     attempts = transitions = 0
     with tqdm(
         total=spec.transitions, desc=f"collect {spec.name}", unit=" steps", unit_scale=True, mininterval=2
     ) as bar:
-        for trajectory in run(simulation, behaviour, plans(spec, world), world.lanes, SUCCESS_RADIUS):
+        for trajectory in run(behaviour_fleets(world, workers), plans(spec, world), SUCCESS_RADIUS):
             finished[trajectory.plan.number] = trajectory
             # Episodes are taken in the order of their numbers, so that it does not matter which ended first.
             while attempts in finished and transitions < spec.transitions:
@@ -151,6 +150,11 @@ def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np
     }
     contexts = np.array([trajectory.plan.number % len(spec.contexts) for trajectory in kept])
     return _episodes(kept), contexts, behaviour_summary
+
+
+def behaviour_fleets(world: World, workers: int) -> list[Fleet]:
+    """For each worker, the world's own width of bodies under its behaviour controller."""
+    return [Fleet(world.simulate(world.lanes), world.behaviour(world.lanes)) for _ in range(workers)]
 
 
 def plans(spec: DatasetSpec, world: World) -> Iterator[Plan]:
@@ -191,9 +195,8 @@ def measure_ceilings(spec: DatasetSpec, world: World, tasks: list[Task], workers
             rng = np.random.default_rng([spec.seed, _CEILING, i, episode])
             start, goal = task.start.sample(rng), task.goal.sample(rng)
             planned.append(Plan(i, start, goal, task.step_limit, rng))
-    lanes = world.lanes
     reached: list[list[bool]] = [[] for _ in tasks]
-    for trajectory in run(world.simulate(lanes, workers), world.behaviour(lanes), planned, lanes, SUCCESS_RADIUS):
+    for trajectory in run(behaviour_fleets(world, workers), planned, SUCCESS_RADIUS):
         reached[trajectory.plan.number].append(trajectory.reached)
     return {task.name: float(np.mean(values)) for task, values in zip(tasks, reached, strict=True)}
 

@@ -9,10 +9,10 @@ import torch
 
 from stitchrl.worlds import WORLDS, make_world
 from stitchrl.worlds.ant_controller import Actor, features, motors
-from stitchrl.worlds.rollout import Plan, run
+from stitchrl.worlds.rollout import Fleet, Plan, run
 
 RADIUS = 0.45
-LANES = {"pointmaze": 4, "antmaze": 3}
+LANES = {"pointmaze": 4, "antmaze": 8}
 LIMIT = {"pointmaze": 250, "antmaze": 50}
 both_bodies = pytest.mark.parametrize("name", WORLDS)
 
@@ -29,7 +29,8 @@ def make_plans(world, count, limit):
 
 def run_behaviour(world, plans, lanes, workers):
     """Trajectories of the world's behaviour by episode number."""
-    ended = run(world.simulate(lanes, workers), world.behaviour(lanes), plans, lanes, RADIUS)
+    fleets = [Fleet(world.simulate(lanes), world.behaviour(lanes)) for _ in range(workers)]
+    ended = run(fleets, plans, RADIUS)
     return {trajectory.plan.number: trajectory for trajectory in ended}
 
 
@@ -44,7 +45,7 @@ def same(a, b):
 
 def test_the_points_simulation_equals_the_environments_step_against_walls():
     world = make_world("pointmaze", "medium")
-    env, simulation, rng = world.environment(), world.simulate(lanes=3, workers=1), np.random.default_rng(0)
+    env, simulation, rng = world.environment(), world.simulate(lanes=3), np.random.default_rng(0)
     state, _ = env.reset(seed=0)
     simulation.reset(1, state["achieved_goal"])
     touching = 0
@@ -61,7 +62,7 @@ def test_the_points_simulation_equals_the_environments_step_against_walls():
 
 def test_the_ants_simulation_equals_the_environments_step_to_the_bit():
     world = make_world("antmaze", "umaze")
-    env, simulation, rng = world.environment(), world.simulate(lanes=2, workers=1), np.random.default_rng(0)
+    env, simulation, rng = world.environment(), world.simulate(lanes=2), np.random.default_rng(0)
     state, _ = env.reset(seed=0)
     simulation.reset(1, env.reset_pos)
     for _ in range(100):
@@ -75,7 +76,7 @@ def test_the_ants_simulation_equals_the_environments_step_to_the_bit():
 @both_bodies
 def test_a_lane_that_is_reset_forgets_what_came_before(name):
     world = make_world(name, "umaze")
-    simulation, rng = world.simulate(lanes=1, workers=1), np.random.default_rng(0)
+    simulation, rng = world.simulate(lanes=1), np.random.default_rng(0)
     actions = rng.uniform(-1, 1, (20, 1, world.action_dim)).astype(np.float32)
     ends = []
     for _ in range(2):
@@ -89,7 +90,7 @@ def test_a_lane_that_is_reset_forgets_what_came_before(name):
 @both_bodies
 def test_a_goal_observation_is_a_body_at_rest_at_the_goal(name):
     world = make_world(name, "umaze")
-    simulation, xy = world.simulate(lanes=1, workers=1), world.maze.to_xy((3, 2))
+    simulation, xy = world.simulate(lanes=1), world.maze.to_xy((3, 2))
     simulation.reset(0, xy)
     assert np.array_equal(world.goal_observation(xy), simulation.observations[0])
 

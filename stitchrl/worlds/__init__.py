@@ -5,8 +5,8 @@ A world is a module-level class with this shape (see `pointmaze.PointMaze`, `ant
     name, maze, observation_dim, action_dim
     control_step    seconds in a step
     speed           metres per second that the behaviour walks at least, along the shortest path
-    lanes           bodies that are simulated side by side in generation
-    simulate(lanes, workers) -> Simulation
+    lanes           bodies that are simulated side by side in generation, by each worker
+    simulate(lanes) -> Simulation
     behaviour(lanes) -> Behaviour
     goal_observation(xy)     the whole observation [obs_dim] of a body at rest at xy
 """

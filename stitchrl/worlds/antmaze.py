@@ -4,7 +4,6 @@ The observation is 29-d as in D4RL: x, y, then the 27 numbers of `AntMaze_*-v5`;
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mujoco
@@ -18,7 +17,6 @@ from stitchrl.worlds.robotics import AntMazeEnv
 from stitchrl.worlds.waypoints import ActionNoise, Waypoints
 
 WEIGHTS = Path(__file__).parent / "ant_controller.safetensors"
-PARTS_PER_WORKER = 8  # small parts, since lanes take unequal times and a step waits for the last
 PHYSICS_STEPS = 5  # of 0.01 s in a control step
 
 
@@ -27,13 +25,13 @@ class AntMaze:
     observation_dim, action_dim = 29, 8
     control_step = 0.05
     speed = 1.4
-    lanes = 64
+    lanes = 32
 
     def __init__(self, maze: str):
         self.maze = Maze(maze, scale=4.0)
 
-    def simulate(self, lanes: int, workers: int) -> "AntSimulation":
-        return AntSimulation(self.environment().model, lanes, workers)
+    def simulate(self, lanes: int) -> "AntSimulation":
+        return AntSimulation(self.environment().model, lanes)
 
     def behaviour(self, lanes: int) -> "AntBehaviour":
         return AntBehaviour(lanes, self.maze)
@@ -51,17 +49,11 @@ class AntMaze:
 
 
 class AntSimulation:
-    """Lanes of ants, each with its own MuJoCo state. Equals `env.step` to the bit (a test holds it).
+    """Lanes of ants, each with its own MuJoCo state. Equals `env.step` to the bit (a test holds it)."""
 
-    MuJoCo lets go of Python's global lock while it steps, so threads run the physics on all cores, and nothing has to
-    travel between processes.
-    """
-
-    def __init__(self, model: mujoco.MjModel, lanes: int, workers: int):
+    def __init__(self, model: mujoco.MjModel, lanes: int):
         self._model = model
         self._data = [mujoco.MjData(model) for _ in range(lanes)]
-        self._workers = workers
-        self._pool = ThreadPoolExecutor(workers)
         self.observations = np.zeros((lanes, AntMaze.observation_dim), np.float32)
 
     def reset(self, lane: int, xy: np.ndarray) -> None:
@@ -72,18 +64,7 @@ class AntSimulation:
         self._observe(lane)
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> None:
-        lanes = np.flatnonzero(active)
-        if self._workers == 1:
-            self._step(lanes, actions)
-        else:
-            list(
-                self._pool.map(
-                    lambda part: self._step(part, actions), np.array_split(lanes, PARTS_PER_WORKER * self._workers)
-                )
-            )
-
-    def _step(self, lanes: np.ndarray, actions: np.ndarray) -> None:
-        for lane in lanes:
+        for lane in np.flatnonzero(active).tolist():
             data = self._data[lane]
             data.ctrl[:] = actions[lane]
             mujoco.mj_step(self._model, data, PHYSICS_STEPS)

@@ -21,8 +21,8 @@ class PointMaze:
     def __init__(self, maze: str):
         self.maze = Maze(maze, scale=1.0)
 
-    def simulate(self, lanes: int, workers: int) -> "PointSimulation":
-        return PointSimulation(self.environment().model, lanes, workers)
+    def simulate(self, lanes: int) -> "PointSimulation":
+        return PointSimulation(self.environment().model, lanes)
 
     def behaviour(self, lanes: int) -> "PointBehaviour":
         return PointBehaviour(lanes, self.maze)
@@ -38,12 +38,12 @@ class PointMaze:
 
 
 class PointSimulation:
-    """Lanes of points, stepped by `mujoco.rollout` in native threads. Equals `env.step` (a test holds it)."""
+    """Lanes of points, all stepped by one call of `mujoco.rollout`. Equals `env.step` (a test holds it)."""
 
-    def __init__(self, model: mujoco.MjModel, lanes: int, workers: int):
+    def __init__(self, model: mujoco.MjModel, lanes: int):
         self._models = [model] * lanes
-        self._data = [mujoco.MjData(model) for _ in range(workers)]
-        self._rollout = mujoco.rollout.Rollout(nthread=workers if workers > 1 else 0)
+        self._data = [mujoco.MjData(model)]
+        self._rollout = mujoco.rollout.Rollout(nthread=0)
         self._state = np.zeros((lanes, 5))  # time, position, velocity
         self._after = np.zeros((lanes, 1, 5))
         self.observations = np.zeros((lanes, 4), np.float32)

@@ -1,6 +1,9 @@
 """Episodes run through lanes of simulated bodies: the one loop behind data collection and evaluation."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Event, Lock
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -35,25 +38,63 @@ class Controller(Protocol):
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray: ...
 
 
-def run(
-    simulation: Simulation, controller: Controller, plans: Iterable[Plan], lanes: int, radius: float
-) -> Iterator[Trajectory]:
-    """Run all plans, `lanes` at a time, and yield each episode as it ends (not in the order of their numbers).
+class Fleet(NamedTuple):
+    """Lanes of bodies and what acts in them."""
 
-    The controller always sees all lanes, used or not: a batch of fixed width gives the same numbers to the last bit.
+    simulation: Simulation
+    controller: Controller
+
+
+def run(fleets: Sequence[Fleet], plans: Iterable[Plan], radius: float) -> Iterator[Trajectory]:
+    """Run all plans and yield each episode as it ends (not in the order of their numbers).
+
+    Each fleet runs in a thread of its own: MuJoCo and torch let go of Python's global lock while they work, so one
+    fleet's controller thinks while another's bodies move, and nothing travels between processes. Fleets of one width
+    give the same episodes, to the last bit, whatever their number.
     """
-    queue = iter(plans)
+    queue, taking, stop = iter(plans), Lock(), Event()
+    ended: SimpleQueue[Trajectory | None] = SimpleQueue()
+
+    def take() -> Plan | None:
+        with taking:
+            return None if stop.is_set() else next(queue, None)
+
+    def work(fleet: Fleet) -> None:
+        try:
+            for trajectory in _run(fleet, take, stop, radius):
+                ended.put(trajectory)
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            ended.put(None)
+
+    with ThreadPoolExecutor(len(fleets)) as pool:
+        working = [pool.submit(work, fleet) for fleet in fleets]
+        try:
+            for _ in fleets:
+                yield from iter(ended.get, None)
+        finally:
+            stop.set()
+    for future in working:
+        future.result()
+
+
+def _run(fleet: Fleet, take: Callable[[], Plan | None], stop: Event, radius: float) -> Iterator[Trajectory]:
+    """One fleet's episodes. The controller always sees all lanes, used or not: the width of its batch is fixed."""
+    simulation, controller = fleet
+    lanes, observation_dim = simulation.observations.shape
     running: list[Plan | None] = [None] * lanes
     active = np.zeros(lanes, bool)
     steps = np.zeros(lanes, np.int64)
     goals = np.zeros((lanes, 2))
     limits = np.ones(lanes, np.int64)
-    observations = np.zeros((lanes, 1, simulation.observations.shape[1]), np.float32)
+    observations = np.zeros((lanes, 1, observation_dim), np.float32)
     actions: np.ndarray | None = None
 
     def begin(lane: int) -> None:
         nonlocal observations, actions
-        plan = next(queue, None)
+        plan = take()
         running[lane], active[lane], steps[lane] = plan, plan is not None, 0
         if plan is None:
             return
@@ -70,7 +111,7 @@ def run(
     for lane in range(lanes):
         begin(lane)
     everyone = np.arange(lanes)
-    while active.any():
+    while active.any() and not stop.is_set():
         action = controller.act(simulation.observations, steps)
         if actions is None:
             actions = np.zeros((*observations.shape[:2], action.shape[1]), np.float32)
