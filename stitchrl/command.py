@@ -35,7 +35,22 @@ def _identity(_root_: DictConfig) -> str:
     return f"{choices.agent}-{choices.goals}-s{_root_.seed}-{digest}"
 
 
+def _within_budget(key: str, published: Any, _root_: DictConfig) -> Any:
+    """What the budget says of `key`, or the agent's published value where it says nothing."""
+    chosen = _root_.budget[key]
+    return published if chosen is None else chosen
+
+
+def _by_world(values: dict[str, Any], _root_: DictConfig) -> Any:
+    """The published value for the dataset's world."""
+    if _root_.dataset.world not in values:
+        raise ValueError(f"dataset.world: {_root_.dataset.world!r} is not one of {', '.join(values)}")
+    return values[_root_.dataset.world]
+
+
 OmegaConf.register_new_resolver("identity", _identity, replace=True)
+OmegaConf.register_new_resolver("by_world", _by_world, replace=True)
+OmegaConf.register_new_resolver("within_budget", _within_budget, replace=True)
 
 
 UNUSABLE = (HydraException, OmegaConfBaseException, ValueError, OSError)  # what the user can mend

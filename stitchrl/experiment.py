@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Generator
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from stitchrl.agents.agent import Agent
 from stitchrl.data.batches import BatchSampler
-from stitchrl.data.paths import TrajectorySampler
+from stitchrl.data.episodes import Episodes
+from stitchrl.data.paths import Sample, TrajectorySampler
 from stitchrl.evaluate import Evaluator
 from stitchrl.factory import Dataset, make_tasks, open_dataset
 from stitchrl.learner import Learner
@@ -75,10 +75,13 @@ def run(
     agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
     agent.fit_scale(dataset.episodes.observations)
     learner = Learner(agent, settings.steps, settings.decay, settings.average, settings.precision)
-    sampler = BatchSampler(dataset.episodes, goals)
+    sample_path = goals.bind(dataset.episodes)
+    sampler = BatchSampler(dataset.episodes, sample_path, agent.needs, settings.seed)
     rng = torch.Generator().manual_seed(settings.seed)
-    augmentation = measure_augmentation(sampler, world, torch.Generator().manual_seed(settings.seed), goals)
-    evaluator = Evaluator(world, make_tasks(spec, world), settings.episodes, EVALUATION_SEED, settings.workers)
+    augmentation = measure_augmentation(dataset.episodes, sample_path, agent.needs.actor_goals.discount, world, goals)
+    evaluator = Evaluator(
+        world, make_tasks(spec, world), settings.episodes, EVALUATION_SEED, settings.workers, agent.needs.window
+    )
     schedule = [round(settings.steps * (i + 1) / settings.evaluations) for i in range(settings.evaluations)]
     origin = {"dataset_sha256": dataset.manifest["dataset_sha256"], "seed": settings.seed, "versions": _versions()}
 
@@ -94,7 +97,7 @@ def run(
     ):
         while learner.step < settings.steps:
             tick = time.monotonic()
-            parts = learner.update(sampler.sample(agent.batch_size, rng).batch, rng)
+            parts = learner.update(sampler.sample(agent.batch_size), rng)
             updating += time.monotonic() - tick
             bar.update()
             if learner.step % LOG_EVERY == 0 or learner.step == settings.steps:
@@ -106,7 +109,9 @@ def run(
             if learner.step in schedule:
                 headline = schedule.index(learner.step) >= len(schedule) - HEADLINE
                 learner.swap()
+                agent.eval()
                 rows, trajectories = evaluator.evaluate(agent.act, None if headline else max(1, settings.episodes // 5))
+                agent.train()
                 learner.swap()
                 for row in rows:
                     eval_log.write(json.dumps({"step": learner.step, **row}) + "\n")
@@ -156,22 +161,29 @@ def _check(settings: Settings) -> None:
 
 
 def measure_augmentation(
-    sampler: BatchSampler, world: World, rng: Generator, goals: TrajectorySampler, pairs: int = 20_000
+    episodes: Episodes,
+    sample_path: Sample,
+    discount: float | None,
+    world: World,
+    goals: TrajectorySampler,
+    pairs: int = 20_000,
 ) -> dict[str, float | None]:
     """How often paths really jump, and the contradiction rate of those that do.
 
     A pair contradicts when the next half cell of the episode's own way leads away from the goal: the walking distance
     to the goal is larger after it than before. Null where nothing was augmented.
     """
-    path: DataPath = sampler.sample(pairs, rng).path
     requested = getattr(goals, "p", None)
     if requested is None:
         return {"requested": None, "realised": None, "contradiction_rate": None}
+    rng = torch.Generator().manual_seed(0)
+    rows = episodes.transitions[torch.randint(len(episodes.transitions), (pairs,), generator=rng)]
+    path: DataPath = sample_path(rows, discount, rng)
     jumped = (path.leave >= 0).any(1)
     rows, goal = path.rows[jumped], path.goal[jumped]
     ahead = max(1, round(world.maze.scale / 2 / (world.speed * world.control_step)))
-    xy = sampler.episodes.observations[:, :2].numpy().astype(np.float64)
-    later = torch.minimum(rows + ahead, sampler.episodes.ends[rows])
+    xy = episodes.observations[:, :2].numpy().astype(np.float64)
+    later = torch.minimum(rows + ahead, episodes.ends[rows])
     before, after = (world.maze.distance(xy[here], xy[goal]) for here in (rows, later))
     return {
         "requested": requested,

@@ -1,5 +1,6 @@
-"""The learner: one optimiser step after another, an average of the weights, checkpoints."""
+"""The learner: one optimiser step after another, target networks, an average of the weights, checkpoints."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from stitchrl.types import Batch
 
 
 class Learner:
-    """Adam with clipped gradients, at the agent's own learning rate.
+    """Adam at the agent's own learning rate, with its warm-up, weight decay and clipping of gradients.
 
     decay: whether the learning rate falls to zero over `steps` as a cosine, or stays. average: rate in [0, 1) of the
     exponential moving average of the weights that is evaluated, 0 for the weights themselves.
@@ -28,27 +29,37 @@ class Learner:
     ):
         torch.set_float32_matmul_precision(precision)
         self.agent, self.average, self.step = agent, average, 0
-        self.parameters: list[Tensor] = list(agent.parameters())
+        self.parameters: list[Tensor] = [parameter for parameter in agent.parameters() if parameter.requires_grad]
         self.averaged = [parameter.detach().clone() for parameter in self.parameters]
-        self.optimizer = torch.optim.Adam(self.parameters, agent.lr, fused=True)
-        schedule = torch.optim.lr_scheduler
-        self.schedule = (
-            schedule.CosineAnnealingLR(self.optimizer, steps)
-            if decay
-            else schedule.ConstantLR(self.optimizer, factor=1.0)
-        )
+        self.targets: list[Tensor] = [
+            tensor for name in agent.targets for tensor in agent.get_submodule(name).parameters()
+        ]
+        self.online: list[Tensor] = [
+            tensor for name in agent.targets.values() for tensor in agent.get_submodule(name).parameters()
+        ]
+        # AdamW is Adam where the weight decay is zero
+        self.optimizer = torch.optim.AdamW(self.parameters, agent.lr, weight_decay=agent.weight_decay, fused=True)
+
+        def factor(step: int) -> float:
+            warm = min(1.0, (step + 1) / agent.warmup) if agent.warmup else 1.0
+            return warm * (0.5 * (1 + math.cos(math.pi * step / steps)) if decay else 1.0)
+
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
     def update(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
         """One gradient step; the loss's parts and the gradient's norm, as scalars still on the device."""
         loss, parts = self.agent.loss(batch, rng)
         self.optimizer.zero_grad()
         loss.backward()
-        parts["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.agent.grad_clip)
+        largest = math.inf if self.agent.grad_clip is None else self.agent.grad_clip
+        parts["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, largest)
         self.optimizer.step()
         self.schedule.step()
         self.step += 1
-        if self.average:
-            with torch.no_grad():
+        with torch.no_grad():
+            if self.targets:
+                torch._foreach_lerp_(self.targets, self.online, self.agent.target_rate)
+            if self.average:
                 torch._foreach_lerp_(self.averaged, self.parameters, 1 - self.average)
         return parts
 

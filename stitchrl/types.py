@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 Cell = tuple[int, int]
@@ -118,20 +119,86 @@ class DatasetSpec:
 
 
 class Path(NamedTuple):
-    """Trajectories through the data, possibly over seams. Every entry is a row of `Episodes`."""
+    """Trajectories through the data, possibly over seams. Every entry is a row of `Episodes`.
+
+    A seam takes no time: the row where an episode is left and the row where the next is entered stand for one state.
+
+        rows ....... leave[0]                      steps 0 1 2 3 . .
+                     enter[0] ....... leave[1]               . . . . .
+                                      enter[1] ... goal                . . .
+    """
 
     rows: Tensor  # [B] where each begins
     goal: Tensor  # [B] where each ends
-    leave: Tensor  # [B, hops] rows where an episode is left, -1 where unused
+    leave: Tensor  # [B, hops] rows where an episode is left, -1 where unused; used ones come first
     enter: Tensor  # [B, hops] rows where the next episode is entered, -1 where unused
+
+    @property
+    def length(self) -> Tensor:
+        """Steps [B] from where each path begins to its goal."""
+        length, row = torch.zeros_like(self.rows), self.rows
+        for leave, enter in zip(self.leave.unbind(1), self.enter.unbind(1), strict=True):
+            length = torch.where(leave >= 0, length + leave - row, length)
+            row = torch.where(leave >= 0, enter, row)
+        return length + self.goal - row
+
+    def ahead(self, steps: Tensor) -> Tensor:
+        """The rows [B, K] that lie `steps` ([K] or [B, K]) ahead on each path; its goal where that is nearer."""
+        row = self.rows[:, None]
+        left = steps.expand(len(row), -1)
+        stopped = torch.zeros_like(left, dtype=torch.bool)  # before a seam
+        for leave, enter in zip(self.leave.T[..., None], self.enter.T[..., None], strict=True):
+            crosses = ~stopped & (leave >= 0) & (left >= leave - row)
+            stopped = stopped | ((leave >= 0) & ~crosses)
+            left = torch.where(crosses, left - (leave - row), left)
+            row = torch.where(crosses, enter, row)
+        return torch.where(stopped, row + left, torch.minimum(row + left, self.goal[:, None]))
+
+
+class GoalMixture(NamedTuple):
+    """How often a goal is the current state, one drawn by the trajectory sampler, or any state of the data.
+
+    discount: a state n steps ahead on a trajectory is drawn in proportion to discount ** n; None: all alike.
+    """
+
+    current: float
+    trajectory: float
+    random: float
+    discount: float | None = None
+
+
+class Needs(NamedTuple):
+    """What an agent's batches hold besides transitions."""
+
+    actor_goals: GoalMixture
+    value_goals: GoalMixture | None = None
+    subgoal_steps: int | None = None
+    window: int | None = None
+
+
+class Window(NamedTuple):
+    """The first steps of each path, row by row, for sequence models."""
+
+    observations: Tensor  # [B, K, obs_dim]
+    actions: Tensor  # [B, K, act_dim]
+    valid: Tensor  # [B, K] whether the step comes before the path's goal; the rest repeats an earlier step
 
 
 class Batch(NamedTuple):
-    """What an agent learns from in one update."""
+    """What an agent learns from in one update; None where it does not need it.
+
+    Goals are whole observations: an agent takes the columns that it uses.
+    """
 
     observations: Tensor  # [B, obs_dim]
     actions: Tensor  # [B, act_dim]
-    goals: Tensor  # [B, obs_dim], whole observations: an agent takes the columns that it uses
+    next_observations: Tensor  # [B, obs_dim]
+    goals: Tensor  # [B, obs_dim], the actor's
+    value_goals: Any = None  # [B, obs_dim], the critic's
+    value_reached: Any = None  # [B] whether the critic's goal is the state itself
+    near_goals: Any = None  # [B, obs_dim], so many steps ahead in the same episode
+    subgoals: Any = None  # [B, obs_dim], so many steps ahead on the way to the actor's goal
+    window: Any = None  # `Window` of the path to the actor's goal
 
 
 class Simulation(Protocol):
@@ -145,4 +212,5 @@ class Simulation(Protocol):
         """Advance the lanes where `active` [lanes] is true by one control step with actions [lanes, act_dim]."""
 
 
-Policy = Callable[[Tensor, Tensor], Tensor]  # observations and whole goal observations [B, obs_dim] -> actions
+# observations, or windows of them for sequence models, and whole goal observations [B, obs_dim] -> actions [B, act_dim]
+Policy = Callable[[Any, Tensor], Tensor]

@@ -42,7 +42,7 @@ def test_a_file_lists_the_keywords_of_what_it_configures(path: Path) -> None:
     elif group == "dataset":
         assert set(values) == {field.name for field in fields(DatasetSpec)}
     elif group == "budget":
-        assert set(values) == {"steps", "width", "evaluations", "episodes"}
+        assert set(values) == {"steps", "hidden_dims", "batch_size", "evaluations", "episodes"}
     elif group == "experiment":
         assert set(values) == {"defaults"}, "an experiment chooses among groups; budgets set steps"
     else:

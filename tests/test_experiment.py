@@ -14,7 +14,7 @@ from stitchrl import __main__, generate
 from stitchrl.data.formats import minari
 
 SMALL = ["dataset.transitions=20000", "dataset.min_episodes=5", "workers=1"]
-SHORT = ["steps=60", "budget.evaluations=3", "budget.episodes=2", "budget.width=16"]
+SHORT = ["steps=60", "budget.evaluations=3", "budget.episodes=2", "budget.hidden_dims=[16,16]"]
 NAME = "pointmaze-umaze-regions-n20000-v0"
 
 

@@ -1,6 +1,7 @@
 """Physics against gymnasium-robotics' own step, episodes against the number of workers, the ant's symmetries."""
 
 import tempfile
+import threading
 
 import mujoco
 import numpy as np
@@ -142,6 +143,61 @@ def test_more_lanes_than_episodes_are_no_matter():
     world = make_world("pointmaze", "umaze")
     assert run_behaviour(world, make_plans(world, 2, 50), lanes=4, workers=1).keys() == {0, 1}
     assert run_behaviour(world, [], lanes=4, workers=1) == {}
+
+
+class Statues:
+    """Bodies that stay where they are."""
+
+    def __init__(self):
+        self.observations = np.zeros((2, 2), np.float32)
+
+    def reset(self, lane, xy): ...
+
+    def step(self, actions, active): ...
+
+
+class Mime:
+    """A controller of statues, which fails after so many calls."""
+
+    def __init__(self, calls=float("inf")):
+        self.calls = calls  # that are left
+
+    def plan(self, lane, start, goal, steps, rng): ...
+
+    def act(self, observations, steps):
+        self.calls -= 1
+        if self.calls < 0:
+            raise RuntimeError("the controller failed")
+        return np.zeros((2, 1), np.float32)
+
+
+def many_plans(limit):
+    """As good as endless: to a place that no statue comes to."""
+    return (Plan(number, np.zeros(2), np.ones(2), limit, np.random.default_rng(0)) for number in range(100_000))
+
+
+def all_stopped(plans, before):
+    """Whether no thread runs that did not run before, and plans are left."""
+    return set(threading.enumerate()) <= before and next(plans, None) is not None
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+@pytest.mark.parametrize("limit", [3, 100_000], ids=["between episodes", "within an episode"])
+def test_a_failing_controller_stops_all_fleets_and_its_error_reaches_the_caller(failing, limit):
+    plans, before = many_plans(limit), set(threading.enumerate())
+    controllers = [Mime(calls=5 if i == failing else float("inf")) for i in range(2)]
+    with pytest.raises(RuntimeError, match="the controller failed"):
+        for trajectory in run([Fleet(Statues(), controller) for controller in controllers], plans, RADIUS):
+            assert len(trajectory.actions) == limit < 100_000  # the long ones are given up
+    assert all_stopped(plans, before)
+
+
+def test_closing_the_episodes_early_stops_all_fleets():
+    plans, before = many_plans(limit=3), set(threading.enumerate())
+    ended = run([Fleet(Statues(), Mime()), Fleet(Statues(), Mime())], plans, RADIUS)
+    next(ended)
+    ended.close()
+    assert all_stopped(plans, before)
 
 
 # The ant's symmetries. A state is (qpos [15], qvel [14]) in one vector [29].

@@ -1,23 +1,44 @@
 """What every agent is: a module with a loss and an action, its inputs standardised with the training data."""
 
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 from torch import Generator, Tensor, nn
 
-from stitchrl.types import Batch
+from stitchrl.types import Batch, GoalMixture, Needs
 
 
 class Agent(nn.Module):
     """Hyperparameters are keyword arguments of the subclass, with its paper's values as defaults.
 
-    lr, grad_clip, batch_size: what the learner trains it with (Adam; largest norm of the gradient).
+    goal_columns: which columns of a whole goal observation are the goal. lr, batch_size, grad_clip (largest norm of
+    the gradient), weight_decay, warmup (updates): what the learner trains it with, by Adam.
     """
 
     mean: Tensor
     std: Tensor
+    target_rate = 0.0  # how far target networks move towards their online networks in an update
 
-    def __init__(self, observation_dim: int, lr: float, grad_clip: float, batch_size: int):
+    def __init__(
+        self,
+        observation_dim: int,
+        goal_columns: Sequence[int],
+        lr: float,
+        batch_size: int,
+        needs: Needs,
+        grad_clip: float | None = None,
+        weight_decay: float = 0.0,
+        warmup: int = 0,
+    ):
         super().__init__()
-        self.lr, self.grad_clip, self.batch_size = lr, grad_clip, batch_size
+        if not all(0 <= column < observation_dim for column in goal_columns):
+            raise ValueError(f"agent.goal_columns: {list(goal_columns)} given, observations have {observation_dim}")
+        self.goal_columns, self.needs = list(goal_columns), needs
+        self.lr, self.batch_size, self.grad_clip = lr, batch_size, grad_clip
+        self.weight_decay, self.warmup = weight_decay, warmup
+        self.targets: dict[str, str] = {}  # names of target networks and of the networks that they follow
         self.register_buffer("mean", torch.zeros(observation_dim))
         self.register_buffer("std", torch.ones(observation_dim))
 
@@ -30,10 +51,44 @@ class Agent(nn.Module):
         """Observations [..., obs_dim] in units of the training data's standard deviation."""
         return (observations - self.mean) / self.std
 
+    def goal(self, observations: Tensor) -> Tensor:
+        """The goal's columns [..., goal_dim] of whole goal observations [..., obs_dim], standardised."""
+        return self.standardise(observations)[..., self.goal_columns]
+
+    def make_target(self, name: str) -> nn.Module:
+        """A copy of the network `name` for the learner to move after it; assign it to `target_<name>`."""
+        self.targets[f"target_{name}"] = name
+        return copy.deepcopy(getattr(self, name)).requires_grad_(False)
+
     def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to minimise, and its parts for the log."""
         raise NotImplementedError
 
-    def act(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """Actions [B, act_dim] in [-1, 1] for observations and whole goal observations [B, obs_dim]."""
+    def act(self, observation: Any, goal: Tensor) -> Tensor:
+        """Actions [B, act_dim] in [-1, 1] for observations and whole goal observations [B, obs_dim].
+
+        An agent that needs windows is given a `Window` of the last states and actions instead, each lane's steps first;
+        the newest action is still to come.
+        """
         raise NotImplementedError
+
+
+def goal_mixture(name: str, values: Mapping[str, Any]) -> GoalMixture:
+    """The mixture that the keyword `name` of an agent gives. Raises ValueError if its shares make no whole."""
+    expected = set(GoalMixture._fields)
+    if set(values) != expected:
+        raise ValueError(f"agent.{name}: keys {sorted(values)} given, expected {sorted(expected)}")
+    mixture = GoalMixture(**values)
+    shares = mixture[:3]
+    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"agent.{name}: current, trajectory and random are {shares}, expected shares that sum to 1")
+    if mixture.discount is not None and not 0 < mixture.discount < 1:
+        raise ValueError(f"agent.{name}.discount: {mixture.discount} given, a rate in (0, 1) expected, or null")
+    return mixture
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
+    """The value of the keyword `name`, ValueError unless it is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"agent.{name}: {value!r} is not one of {', '.join(choices)}")
+    return value

@@ -1,28 +1,68 @@
-"""Batches: rows drawn uniformly from all transitions, goals drawn by the trajectory sampler."""
+"""Batches: rows drawn uniformly from all transitions, goals as the agent mixes them."""
 
-from typing import NamedTuple
+from typing import Any
 
 import torch
-from torch import Generator
+from torch import Tensor
 
 from stitchrl.data.episodes import Episodes
-from stitchrl.data.paths import TrajectorySampler
-from stitchrl.types import Batch, Path
-
-
-class Sampled(NamedTuple):
-    batch: Batch
-    path: Path
+from stitchrl.data.paths import Sample
+from stitchrl.types import Batch, GoalMixture, Needs, Path, Window
 
 
 class BatchSampler:
-    def __init__(self, episodes: Episodes, goals: TrajectorySampler):
-        self.episodes = episodes
-        self._sample = goals.bind(episodes)
+    """Draws what the agent needs. Raises ValueError for needs that the episodes or each other rule out.
 
-    def sample(self, size: int, rng: Generator) -> Sampled:
-        """A batch of `size` transitions with the paths that their goals end."""
-        rows = self.episodes.transitions[torch.randint(len(self.episodes.transitions), (size,), generator=rng)]
-        path = self._sample(rows, rng)
-        observations = self.episodes.observations
-        return Sampled(Batch(observations[rows], self.episodes.actions[rows], observations[path.goal]), path)
+    The goals' paths have a generator of their own: with one seed, another trajectory sampler changes trajectory goals
+    alone, and neither rows nor current and random goals.
+    """
+
+    def __init__(self, episodes: Episodes, sample_path: Sample, needs: Needs, seed: int):
+        if needs.window is not None and needs.window > int(episodes.lengths.max()):
+            raise ValueError(
+                f"agent.window: {needs.window} given, but the longest episode has {int(episodes.lengths.max())} steps"
+            )
+        if needs.window is not None and needs.actor_goals.trajectory < 1:
+            raise ValueError("agent.actor_goals: windows lead to trajectory goals, expected trajectory: 1")
+        if needs.subgoal_steps is not None and needs.actor_goals.current > 0:
+            raise ValueError("agent.actor_goals: no subgoal leads to the current state, expected current: 0")
+        self.episodes, self.sample_path, self.needs = episodes, sample_path, needs
+        self._rng = torch.Generator().manual_seed(2 * seed)
+        self._path_rng = torch.Generator().manual_seed(2 * seed + 1)
+
+    def sample(self, size: int) -> Batch:
+        """A batch of `size` transitions."""
+        observations, actions = self.episodes.observations, self.episodes.actions
+        which = torch.randint(len(self.episodes.transitions), (size,), generator=self._rng)
+        rows = self.episodes.transitions[which]
+        path, goals, random = self._goals(rows, self.needs.actor_goals)
+        batch = Batch(observations[rows], actions[rows], observations[rows + 1], observations[goals])
+        if self.needs.value_goals is not None:
+            _, value_goals, _ = self._goals(rows, self.needs.value_goals)
+            batch = batch._replace(value_goals=observations[value_goals], value_reached=value_goals == rows)
+        if self.needs.subgoal_steps is not None:
+            near = torch.minimum(rows + self.needs.subgoal_steps, self.episodes.ends[rows])
+            on_path = path.ahead(torch.tensor([self.needs.subgoal_steps])).squeeze(1)
+            subgoals = torch.where(random, near, on_path)
+            batch = batch._replace(near_goals=observations[near], subgoals=observations[subgoals])
+        if self.needs.window is not None:
+            steps, last = torch.arange(self.needs.window), path.length[:, None] - 1
+            window = path.ahead(torch.minimum(steps, last))
+            batch = batch._replace(window=Window(observations[window], actions[window], steps <= last))
+        return batch
+
+    def _goals(self, rows: Tensor, mixture: GoalMixture) -> tuple[Path, Tensor, Tensor]:
+        """The paths to trajectory goals, the rows [B] of the goals after all, and which [B] of them are random."""
+        path = self.sample_path(rows, mixture.discount, self._path_rng)
+        kind = torch.rand(len(rows), generator=self._rng)
+        anywhere = torch.randint(len(self.episodes), (len(rows),), generator=self._rng)
+        random = kind >= mixture.current + mixture.trajectory
+        goals = torch.where(kind < mixture.current, rows, torch.where(random, anywhere, path.goal))
+        return path, goals, random
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rng": self._rng.get_state(), "path_rng": self._path_rng.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._rng.set_state(state["rng"])
+        self._path_rng.set_state(state["path_rng"])

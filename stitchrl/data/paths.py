@@ -5,6 +5,7 @@ row ......... leave                       (episode of the row)
               enter ......... goal        (any episode)
 """
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,7 +17,8 @@ from torch import Generator, Tensor
 from stitchrl.data.episodes import Episodes
 from stitchrl.types import Path
 
-Sample = Callable[[Tensor, Generator], Path]  # rows [B], none of them an episode's last -> their paths
+# rows [B], none of them an episode's last; the discount of steps ahead, None for all alike -> the rows' paths
+Sample = Callable[[Tensor, float | None, Generator], Path]
 
 
 class TrajectorySampler(Protocol):
@@ -30,12 +32,20 @@ def _uniform(low: Tensor, high: Tensor, rng: Generator) -> Tensor:
     return low + (share * (high - low + 1)).long()
 
 
+def _later(low: Tensor, high: Tensor, discount: float | None, rng: Generator) -> Tensor:
+    """Rows [B] from low to high: uniform, or n beyond low in proportion to discount ** n, all beyond high in high."""
+    if discount is None:
+        return _uniform(low, high, rng)
+    share = torch.rand(low.shape, generator=rng, dtype=torch.float64, device=low.device)
+    return torch.minimum(low + (torch.log1p(-share) / math.log(discount)).long(), high)
+
+
 class Future:
-    """The goal is a later state of the same episode, uniform among them (RvS; Emmons et al., 2022)."""
+    """The goal is a later state of the same episode (hindsight; Andrychowicz et al., 2017)."""
 
     def bind(self, episodes: Episodes) -> Sample:
-        def sample(rows: Tensor, rng: Generator) -> Path:
-            goal = _uniform(rows + 1, episodes.ends[rows], rng)
+        def sample(rows: Tensor, discount: float | None, rng: Generator) -> Path:
+            goal = _later(rows + 1, episodes.ends[rows], discount, rng)
             none = rows.new_empty(len(rows), 0)
             return Path(rows, goal, none, none)
 
@@ -66,8 +76,8 @@ class Stitch:
         last = torch.bincount(cluster, minlength=self.clusters).cumsum(0) - 1
         first = torch.cat([last.new_zeros(1), last[:-1] + 1])
 
-        def sample(rows: Tensor, rng: Generator) -> Path:
-            goal = _uniform(rows + 1, episodes.ends[rows], rng)
+        def sample(rows: Tensor, discount: float | None, rng: Generator) -> Path:
+            goal = _later(rows + 1, episodes.ends[rows], discount, rng)
             leave = rows.new_full((len(rows), self.hops), -1)
             enter = leave.clone()
             jumps = torch.rand(len(rows), generator=rng) < self.p
@@ -76,7 +86,7 @@ class Stitch:
                 jump = left > hop
                 within = cluster[goal]
                 entered = members[_uniform(first[within], last[within], rng)]
-                reached = _uniform(entered, episodes.ends[entered], rng)
+                reached = _later(entered, episodes.ends[entered], discount, rng)
                 leave[:, hop] = torch.where(jump, goal, -1)
                 enter[:, hop] = torch.where(jump, entered, -1)
                 goal = torch.where(jump, reached, goal)

@@ -1,0 +1,106 @@
+"""DT: decision transformer (Chen et al., 2021), conditioned on a goal as in the stitching paper (Ghugare et al., 2024).
+
+    goal state action | goal state action | ...      tokens, three for each step of the window
+          |                 |
+        action            action                     predicted by a causal transformer from each state's token
+
+Steps are numbered inside the window: a spliced window has no time of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from stitchrl.agents.agent import Agent, goal_mixture
+from stitchrl.types import Batch, Needs, Window
+
+FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
+
+
+class DT(Agent):
+    """window: steps that the transformer sees. width, blocks, heads, dropout: the transformer's."""
+
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        goal_columns: Sequence[int] = (0, 1),
+        window: int = 5,
+        width: int = 128,
+        blocks: int = 3,
+        heads: int = 1,
+        dropout: float = 0.1,
+        actor_goals: Mapping[str, Any] = FUTURE,
+        lr: float = 1e-3,
+        weight_decay: float = 1e-4,
+        warmup: int = 1000,
+        grad_clip: float | None = 0.25,
+        batch_size: int = 256,
+    ):
+        if window < 1:
+            raise ValueError(f"agent.window: {window} given, a positive number expected")
+        if width % heads:
+            raise ValueError(f"agent.heads: {heads} given, a divisor of the width {width} expected")
+        needs = Needs(goal_mixture("actor_goals", actor_goals), window=window)
+        super().__init__(observation_dim, goal_columns, lr, batch_size, needs, grad_clip, weight_decay, warmup)
+        self.embed_goal = nn.Linear(len(self.goal_columns), width)
+        self.embed_observation = nn.Linear(observation_dim, width)
+        self.embed_action = nn.Linear(action_dim, width)
+        self.embed_step = nn.Embedding(window, width)
+        self.first_norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
+        self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(blocks)))
+        self.last_norm, self.head = nn.LayerNorm(width), nn.Linear(width, action_dim)
+
+    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = self.actor_loss(batch)
+        return loss, {"actor_loss": loss.detach()}
+
+    def actor_loss(self, batch: Batch) -> Tensor:
+        window = batch.window
+        error = (self.predict(window, batch.goals) - window.actions).square().mean(-1)
+        return error[window.valid].mean()
+
+    def act(self, observation: Window, goal: Tensor) -> Tensor:
+        newest = observation.valid.sum(1) - 1
+        return self.predict(observation, goal)[torch.arange(len(goal), device=goal.device), newest]
+
+    def predict(self, window: Window, goal: Tensor) -> Tensor:
+        """The actions [B, K, act_dim], each from the states up to its own and the actions before it."""
+        steps = self.embed_step.weight
+        tokens = torch.stack(
+            [
+                self.embed_goal(self.goal(goal))[:, None] + steps,
+                self.embed_observation(self.standardise(window.observations)) + steps,
+                self.embed_action(window.actions) + steps,
+            ],
+            2,
+        ).flatten(1, 2)
+        hidden = self.last_norm(self.blocks(self.dropout(self.first_norm(tokens))))
+        return self.head(hidden[:, 1::3]).tanh()
+
+
+class Block(nn.Module):
+    """A transformer block, normalised before attention and before the MLP (GPT-2; Radford et al., 2019)."""
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads, self.drop = heads, dropout
+        self.norm, self.qkv, self.project = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Linear(4 * width, width),
+            nn.Dropout(dropout),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, tokens, width] -> the same shape; a token sees those up to itself."""
+        q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        drop = self.drop if self.training else 0.0
+        seen = nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=drop, is_causal=True)
+        x = x + self.dropout(self.project(seen.transpose(1, 2).flatten(2)))
+        return x + self.mlp(x)

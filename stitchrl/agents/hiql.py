@@ -1,0 +1,113 @@
+"""HIQL: hierarchical implicit Q-learning (Park et al., 2023; as defined by OGBench, Park et al., 2025).
+
+One value of (state, goal), learned as in GCIVL, gives the advantages of two policies: the high one proposes a subgoal,
+in the value's own representation of goals, and the low one walks to it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from stitchrl.agents.agent import Agent, goal_mixture
+from stitchrl.agents.networks import GaussianActor, Twins, mlp
+from stitchrl.types import Batch, Needs
+
+VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.99}
+ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
+
+
+class HIQL(Agent):
+    """subgoal_steps: how far ahead subgoals lie. rep_dim: of their representation phi(state, goal).
+
+    low_alpha, high_alpha: inverse temperatures of the two policies' advantage weights.
+    """
+
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        hidden_dims: Sequence[int] = (512, 512, 512),
+        goal_columns: Sequence[int] = (0, 1),
+        discount: float = 0.99,
+        expectile: float = 0.7,
+        low_alpha: float = 3.0,
+        high_alpha: float = 3.0,
+        subgoal_steps: int = 25,
+        rep_dim: int = 10,
+        value_goals: Mapping[str, Any] = VALUE_GOALS,
+        actor_goals: Mapping[str, Any] = ACTOR_GOALS,
+        target_rate: float = 0.005,
+        lr: float = 3e-4,
+        batch_size: int = 1024,
+    ):
+        mixtures = goal_mixture("actor_goals", actor_goals), goal_mixture("value_goals", value_goals)
+        super().__init__(observation_dim, goal_columns, lr, batch_size, Needs(*mixtures, subgoal_steps=subgoal_steps))
+        self.discount, self.expectile, self.target_rate = discount, expectile, target_rate
+        self.low_alpha, self.high_alpha = low_alpha, high_alpha
+        dims = [observation_dim + len(self.goal_columns), *hidden_dims]
+        self.phi = mlp([*dims, rep_dim], layer_norm=True)
+        self.value = Twins([observation_dim + rep_dim, *hidden_dims, 1])
+        self.target_phi, self.target_value = self.make_target("phi"), self.make_target("value")
+        self.low_actor = GaussianActor([observation_dim + rep_dim, *hidden_dims, action_dim])
+        self.high_actor = GaussianActor([*dims, rep_dim])
+
+    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        parts = {
+            "value_loss": self.value_loss(batch),
+            "low_actor_loss": self.low_actor_loss(batch),
+            "high_actor_loss": self.high_actor_loss(batch),
+        }
+        return torch.stack(list(parts.values())).sum(), {key: value.detach() for key, value in parts.items()}
+
+    def represent(self, observation: Tensor, goal: Tensor, target: bool = False) -> Tensor:
+        """phi(state, goal) [B, rep_dim] at length sqrt(rep_dim)."""
+        phi = self.target_phi if target else self.phi
+        return unit(phi(torch.cat([self.standardise(observation), self.goal(goal)], -1)))
+
+    def values(self, observation: Tensor, goal: Tensor, target: bool = False) -> Tensor:
+        """Both twins' values [2, B] of states for goals."""
+        value = self.target_value if target else self.value
+        rep = self.represent(observation, goal, target)
+        return value(torch.cat([self.standardise(observation), rep], -1)).squeeze(-1)
+
+    def value_loss(self, batch: Batch) -> Tensor:
+        reward = batch.value_reached.float() - 1
+        discount = self.discount * (~batch.value_reached).float()
+        with torch.no_grad():
+            next_value = self.values(batch.next_observations, batch.value_goals, target=True)
+            now = self.values(batch.observations, batch.value_goals, target=True)
+            advantage = reward + discount * next_value.amin(0) - now.mean(0)
+            target = reward + discount * next_value  # each of the twins has its own
+        weight = torch.where(advantage >= 0, self.expectile, 1 - self.expectile)
+        return (weight * (target - self.values(batch.observations, batch.value_goals)).square()).mean(1).sum()
+
+    def low_actor_loss(self, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            now, following = (
+                self.values(s, batch.near_goals).mean(0) for s in (batch.observations, batch.next_observations)
+            )
+            weight = (self.low_alpha * (following - now)).exp().clamp(max=100)
+            rep = self.represent(batch.observations, batch.near_goals)
+        shown = torch.cat([self.standardise(batch.observations), rep], -1)
+        return (weight * self.low_actor.loss(shown, batch.actions)).mean()
+
+    def high_actor_loss(self, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            now, later = (self.values(s, batch.goals).mean(0) for s in (batch.observations, batch.subgoals))
+            weight = (self.high_alpha * (later - now)).exp().clamp(max=100)
+            rep = self.represent(batch.observations, batch.subgoals)
+        shown = torch.cat([self.standardise(batch.observations), self.goal(batch.goals)], -1)
+        return (weight * self.high_actor.loss(shown, rep)).mean()
+
+    def act(self, observation: Tensor, goal: Tensor) -> Tensor:
+        state = self.standardise(observation)
+        subgoal = unit(self.high_actor(torch.cat([state, self.goal(goal)], -1)))
+        return self.low_actor(torch.cat([state, subgoal], -1)).clamp(-1, 1)
+
+
+def unit(rep: Tensor) -> Tensor:
+    """Vectors [..., dim] stretched to length sqrt(dim)."""
+    return rep / rep.norm(dim=-1, keepdim=True).clamp(min=1e-8) * math.sqrt(rep.shape[-1])

@@ -1,0 +1,126 @@
+"""QRL: quasimetric reinforcement learning (Wang et al., 2023; as defined by OGBench, Park et al., 2025).
+
+A quasimetric pushes states and random goals apart, while each step of the data may be at most 1 long: what remains is
+the number of steps of the shortest way. The actor follows it through a model of the latent dynamics and stays near the
+data (DDPG+BC), or is fitted by advantage-weighted regression. Goals are whole observations: the quasimetric needs one
+space for both.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from stitchrl.agents.agent import Agent, check_choice, goal_mixture
+from stitchrl.agents.networks import GaussianActor, frozen, mlp
+from stitchrl.types import Batch, Needs
+
+VALUE_GOALS = {"current": 0.0, "trajectory": 0.0, "random": 1.0, "discount": None}
+ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
+
+
+class QRL(Agent):
+    """latent_dim: of the quasimetric's space, in components of 8. eps: how far steps may be longer than 1, squared.
+
+    actor_loss: ddpgbc or awr; alpha: weight of cloning, or inverse temperature. goal_columns: null for all.
+    """
+
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        hidden_dims: Sequence[int] = (512, 512, 512),
+        goal_columns: Sequence[int] | None = None,
+        latent_dim: int = 512,
+        eps: float = 0.05,
+        actor_loss: str = "ddpgbc",
+        alpha: float = 0.003,
+        value_goals: Mapping[str, Any] = VALUE_GOALS,
+        actor_goals: Mapping[str, Any] = ACTOR_GOALS,
+        lr: float = 3e-4,
+        batch_size: int = 1024,
+    ):
+        if goal_columns not in (None, columns := list(range(observation_dim))):
+            raise ValueError(f"agent.goal_columns: {goal_columns} given; qrl compares whole observations, use null")
+        needs = Needs(goal_mixture("actor_goals", actor_goals), goal_mixture("value_goals", value_goals))
+        super().__init__(observation_dim, columns, lr, batch_size, needs)
+        self.eps, self.alpha = eps, alpha
+        self.actor_loss_name = check_choice("actor_loss", actor_loss, ["ddpgbc", "awr"])
+        self.encoder = mlp([observation_dim, *hidden_dims, latent_dim], layer_norm=True)
+        self.distance = IQE()
+        self.log_multiplier = nn.Parameter(torch.zeros(()))  # of the constraint on steps; its exponential is the dual
+        if actor_loss == "ddpgbc":
+            self.dynamics = mlp([latent_dim + action_dim, *hidden_dims, latent_dim], layer_norm=True)
+        self.actor = GaussianActor([2 * observation_dim, *hidden_dims, action_dim])
+
+    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        parts = {"value_loss": self.value_loss(batch), "actor_loss": self.actor_loss(batch)}
+        if self.actor_loss_name == "ddpgbc":
+            parts["dynamics_loss"] = self.dynamics_loss(batch)
+        return torch.stack(list(parts.values())).sum(), {key: value.detach() for key, value in parts.items()}
+
+    def value_loss(self, batch: Batch) -> Tensor:
+        state, following, goal = (
+            self.encoder(self.standardise(s)) for s in (batch.observations, batch.next_observations, batch.value_goals)
+        )
+        apart = 100 * nn.functional.softplus(5 - self.distance(state, goal) / 100).mean()
+        step = (self.distance(state, following) - 1).relu().square().mean()
+        multiplier = self.log_multiplier.exp()
+        return apart + multiplier.detach() * step + multiplier * (self.eps - step.detach())
+
+    def dynamics_loss(self, batch: Batch) -> Tensor:
+        state, following = (self.encoder(self.standardise(s)) for s in (batch.observations, batch.next_observations))
+        predicted = self.predict(state, batch.actions)
+        return (self.distance(following, predicted) + self.distance(predicted, following)).mean() / 2
+
+    def predict(self, latent: Tensor, action: Tensor) -> Tensor:
+        """The latent state [B, latent_dim] after an action."""
+        return latent + self.dynamics(torch.cat([latent, action], -1))
+
+    def actor_loss(self, batch: Batch) -> Tensor:
+        now = self.inputs(batch.observations, batch.goals)
+        cloning = self.actor.loss(now, batch.actions)
+        with torch.no_grad():
+            state, goal = (self.encoder(self.standardise(s)) for s in (batch.observations, batch.goals))
+        if self.actor_loss_name == "awr":
+            with torch.no_grad():
+                following = self.encoder(self.standardise(batch.next_observations))
+                advantage = self.distance(state, goal) - self.distance(following, goal)
+                weight = (self.alpha * advantage).exp().clamp(max=100)
+            return (weight * cloning).mean()
+        with frozen(self.dynamics, self.distance):
+            q = -self.distance(self.predict(state, self.actor(now).clamp(-1, 1)), goal)
+        return -q.mean() / (q.detach().abs().mean() + 1e-6) + self.alpha * cloning.mean()
+
+    def act(self, observation: Tensor, goal: Tensor) -> Tensor:
+        return self.actor(self.inputs(observation, goal)).clamp(-1, 1)
+
+    def inputs(self, observation: Tensor, goal: Tensor) -> Tensor:
+        """What the actor is shown [B, 2 obs_dim]."""
+        return torch.cat([self.standardise(observation), self.goal(goal)], -1)
+
+
+class IQE(nn.Module):
+    """Interval quasimetric embedding (Wang & Isola, 2022): components of 8 latent dimensions, mean and maximum mixed.
+
+    A component's distance from x to y is the length of the union of the intervals [x_i, max(x_i, y_i)].
+    """
+
+    def __init__(self, component_dim: int = 8):
+        super().__init__()
+        self.component_dim = component_dim
+        self.mix = nn.Parameter(torch.zeros(()))  # its sigmoid is the weight of the mean
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distances [B] from x to y [B, latent_dim]."""
+        x, y = (z.unflatten(-1, (-1, self.component_dim)) for z in (x, y))
+        low, order = x.sort(-1)
+        # In the order of their lower ends, an interval adds what lies beyond all that came before it.
+        high = torch.maximum(x, y).gather(-1, order)
+        reach = high.cummax(-1).values
+        before = torch.cat([torch.full_like(reach[..., :1], -math.inf), reach[..., :-1]], -1)
+        length = (high - torch.maximum(low, before)).relu().sum(-1)
+        weight = self.mix.sigmoid()
+        return weight * length.mean(-1) + (1 - weight) * length.amax(-1)

@@ -1,0 +1,110 @@
+"""What a policy is shown in an evaluation: in every lane the last steps of the lane's own episode, and its goal."""
+
+from copy import deepcopy
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from stitchrl.evaluate import PolicyController
+from stitchrl.worlds.rollout import Fleet, Plan, run
+
+
+def goal_observation(xy):
+    return np.array([*xy, -1], np.float32)
+
+
+WORLD = SimpleNamespace(observation_dim=3, action_dim=2, goal_observation=goal_observation)
+
+
+class Walkers:
+    """Bodies that go one metre along x in a step, whatever the actions; every state has a number of its own, last."""
+
+    def __init__(self, lanes):
+        self.observations = np.zeros((lanes, 3), np.float32)
+        self.count = 0
+
+    def reset(self, lane, xy):
+        self._arrive(lane, xy)
+
+    def step(self, actions, active):
+        for lane in np.flatnonzero(active):
+            self._arrive(lane, self.observations[lane, :2] + [1, 0])
+
+    def _arrive(self, lane, xy):
+        self.count += 1
+        self.observations[lane] = [*xy, self.count]
+
+
+class Recorder:
+    """A policy that keeps a copy of what it is shown. Its action tells the number of the newest state."""
+
+    def __init__(self):
+        self.shown = []
+
+    def __call__(self, shown, goals):
+        self.shown.append(deepcopy((shown, goals)))
+        if isinstance(shown, torch.Tensor):
+            newest = shown
+        else:
+            newest = shown.observations[torch.arange(len(goals)), shown.valid.sum(1) - 1]
+        return newest[:, 2:] * torch.tensor([1, -1])
+
+
+def evaluate(window, lanes):
+    """What a policy was shown in all its calls, and the episodes, of 1 to 8 steps; every third arrives at its goal."""
+    rng, policy = np.random.default_rng(0), Recorder()
+    plans = []
+    for number in range(20):
+        steps = int(rng.integers(1, 9))
+        goal = np.array([steps if number % 3 == 0 else 100.0, number])
+        plans.append(Plan(number, np.array([0.0, number]), goal, limit=steps, rng=rng))
+    fleet = Fleet(Walkers(lanes), PolicyController(policy, WORLD, lanes, window))
+    trajectories = list(run([fleet], plans, radius=0.45))
+    assert len(trajectories) == 20 and {trajectory.reached for trajectory in trajectories} == {True, False}
+    return policy.shown, trajectories
+
+
+def number(observation):
+    """The number of a state."""
+    return int(observation[2])
+
+
+@pytest.mark.parametrize("window", [1, 3, 12])
+@pytest.mark.parametrize("lanes", [1, 4, 32])
+def test_a_sequence_model_is_shown_the_last_steps_of_each_lanes_own_episode(window, lanes):
+    """The oldest first; the action that is to be found is zero. Lanes end at different times and begin anew."""
+    shown, trajectories = evaluate(window, lanes)
+    expected = {}
+    for plan, observations, actions, _ in trajectories:
+        assert np.array_equal(actions, observations[:-1, 2:] * [1, -1])
+        for step in range(len(actions)):
+            first = max(0, step + 1 - window)
+            taken = np.concatenate([actions[first:step], np.zeros((1, 2))])
+            expected[number(observations[step])] = observations[first : step + 1], taken, goal_observation(plan.goal)
+    for (all_observations, all_actions, all_valid), goals in shown:
+        assert all_observations.shape == (lanes, window, 3) and all_actions.shape == (lanes, window, 2)
+        for observations, actions, valid, goal in zip(all_observations, all_actions, all_valid, goals, strict=True):
+            count = int(valid.sum())
+            assert valid.tolist() == [True] * count + [False] * (window - count)
+            newest = number(observations[count - 1])
+            if newest in expected:  # or else the lane is not in use
+                assert all(map(np.array_equal, (observations[:count], actions[:count], goal), expected.pop(newest)))
+    assert expected == {}
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 32])
+def test_without_a_window_a_policy_is_shown_each_lanes_state_and_goal(lanes):
+    shown, trajectories = evaluate(None, lanes)
+    expected = {
+        number(observation): (observation, goal_observation(plan.goal))
+        for plan, observations, _, _ in trajectories
+        for observation in observations[:-1]
+    }
+    for observations, goals in shown:
+        assert observations.shape == goals.shape == (lanes, 3)
+        for pair in zip(observations, goals, strict=True):
+            expected_pair = expected.pop(number(pair[0]), pair)  # itself where the lane is not in use
+            assert all(map(np.array_equal, pair, expected_pair))
+    assert expected == {}
