@@ -49,6 +49,30 @@ def test_a_run_leaves_the_folder_that_the_contract_names(monkeypatch: pytest.Mon
     torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
 
 
+@pytest.mark.parametrize("agent", ["dt", "qrl", "hiql"])
+def test_agents_of_other_kinds_run_from_the_command_line(
+    agent: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arguments = [f"agent={agent}", "hydra.run.dir=run", *SMALL, *SHORT, "steps=6", "budget.batch_size=16"]
+    assert command(__main__, monkeypatch, "+experiment=pointmaze_stitch", *arguments) == 0
+    assert summary(tmp_path / "run")["agent"] == agent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["agent=dt", "agent.window=5000"], "agent.window: 5000 given, but the longest episode has"),
+        (["agent=gcivl", "agent.value_goals.random=0.4"], "expected shares that sum to 1"),
+    ],
+)
+def test_an_agent_that_cannot_be_trained_is_refused_before_training(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(__main__, monkeypatch, *arguments, "hydra.run.dir=run", *SMALL, *SHORT) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert message in error[-1] and "train" not in "".join(error)
+
+
 def test_one_seed_gives_one_summary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
         arguments = ["+experiment=pointmaze_stitch", *SMALL, *SHORT, f"seed={seed}", f"hydra.run.dir={folder}"]

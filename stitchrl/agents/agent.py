@@ -92,3 +92,10 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
     if value not in choices:
         raise ValueError(f"agent.{name}: {value!r} is not one of {', '.join(choices)}")
     return value
+
+
+def check_share(name: str, value: float) -> float:
+    """The value of the keyword `name`, ValueError unless it lies between 0 and 1."""
+    if not 0 < value < 1:
+        raise ValueError(f"agent.{name}: {value} given, a number in (0, 1) expected")
+    return value

@@ -2,7 +2,8 @@
 
 The critic tells, for a state and an action, their own future goal from the other goals of the batch: its inner product
 grows with the log-probability of reaching the goal. The actor follows it and stays near the data (DDPG+BC), or is
-fitted by advantage-weighted regression, for which a second critic without actions is learned likewise.
+fitted by advantage-weighted regression, for which a second critic without actions is learned likewise (twins, where
+OGBench has one network).
 """
 
 import math
@@ -99,5 +100,5 @@ class Bilinear(nn.Module):
 
 def contrastive_loss(logits: Tensor) -> Tensor:
     """Binary cross-entropy of telling the diagonal of [2, B, B] from the rest, averaged."""
-    own = torch.eye(logits.shape[-1], device=logits.device).expand_as(logits)
+    own = torch.eye(logits.shape[-1], dtype=logits.dtype, device=logits.device).expand_as(logits)
     return nn.functional.binary_cross_entropy_with_logits(logits, own)

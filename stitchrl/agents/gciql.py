@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from stitchrl.agents.agent import Agent, check_choice, goal_mixture
+from stitchrl.agents.agent import Agent, check_choice, check_share, goal_mixture
 from stitchrl.agents.networks import GaussianActor, Twins, frozen, mlp
 from stitchrl.types import Batch, Needs
 
@@ -43,7 +43,8 @@ class GCIQL(Agent):
     ):
         needs = Needs(goal_mixture("actor_goals", actor_goals), goal_mixture("value_goals", value_goals))
         super().__init__(observation_dim, goal_columns, lr, batch_size, needs)
-        self.discount, self.expectile, self.alpha, self.target_rate = discount, expectile, alpha, target_rate
+        self.discount, self.expectile = check_share("discount", discount), check_share("expectile", expectile)
+        self.alpha, self.target_rate = alpha, check_share("target_rate", target_rate)
         self.actor_loss_name = check_choice("actor_loss", actor_loss, ["ddpgbc", "awr"])
         dims = [observation_dim + len(self.goal_columns), *hidden_dims]
         self.value = mlp([*dims, 1], layer_norm=True)

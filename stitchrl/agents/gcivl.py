@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from stitchrl.agents.agent import Agent, goal_mixture
+from stitchrl.agents.agent import Agent, check_share, goal_mixture
 from stitchrl.agents.networks import GaussianActor, Twins
 from stitchrl.types import Batch, Needs
 
@@ -38,7 +38,8 @@ class GCIVL(Agent):
     ):
         needs = Needs(goal_mixture("actor_goals", actor_goals), goal_mixture("value_goals", value_goals))
         super().__init__(observation_dim, goal_columns, lr, batch_size, needs)
-        self.discount, self.expectile, self.alpha, self.target_rate = discount, expectile, alpha, target_rate
+        self.discount, self.expectile = check_share("discount", discount), check_share("expectile", expectile)
+        self.alpha, self.target_rate = alpha, check_share("target_rate", target_rate)
         dims = [observation_dim + len(self.goal_columns), *hidden_dims]
         self.value = Twins([*dims, 1])
         self.target_value = self.make_target("value")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from stitchrl.agents.agent import Agent, goal_mixture
+from stitchrl.agents.agent import Agent, check_share, goal_mixture
 from stitchrl.agents.networks import GaussianActor, Twins, mlp
 from stitchrl.types import Batch, Needs
 
@@ -45,7 +45,8 @@ class HIQL(Agent):
     ):
         mixtures = goal_mixture("actor_goals", actor_goals), goal_mixture("value_goals", value_goals)
         super().__init__(observation_dim, goal_columns, lr, batch_size, Needs(*mixtures, subgoal_steps=subgoal_steps))
-        self.discount, self.expectile, self.target_rate = discount, expectile, target_rate
+        self.discount, self.expectile = check_share("discount", discount), check_share("expectile", expectile)
+        self.target_rate = check_share("target_rate", target_rate)
         self.low_alpha, self.high_alpha = low_alpha, high_alpha
         dims = [observation_dim + len(self.goal_columns), *hidden_dims]
         self.phi = mlp([*dims, rep_dim], layer_norm=True)

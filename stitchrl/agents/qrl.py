@@ -19,6 +19,7 @@ from stitchrl.types import Batch, Needs
 
 VALUE_GOALS = {"current": 0.0, "trajectory": 0.0, "random": 1.0, "discount": None}
 ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
+COMPONENT_DIM = 8  # latent dimensions in a component of the quasimetric
 
 
 class QRL(Agent):
@@ -44,6 +45,8 @@ class QRL(Agent):
     ):
         if goal_columns not in (None, columns := list(range(observation_dim))):
             raise ValueError(f"agent.goal_columns: {goal_columns} given; qrl compares whole observations, use null")
+        if latent_dim % COMPONENT_DIM:
+            raise ValueError(f"agent.latent_dim: {latent_dim} given, a multiple of {COMPONENT_DIM} expected")
         needs = Needs(goal_mixture("actor_goals", actor_goals), goal_mixture("value_goals", value_goals))
         super().__init__(observation_dim, columns, lr, batch_size, needs)
         self.eps, self.alpha = eps, alpha
@@ -108,14 +111,13 @@ class IQE(nn.Module):
     A component's distance from x to y is the length of the union of the intervals [x_i, max(x_i, y_i)].
     """
 
-    def __init__(self, component_dim: int = 8):
+    def __init__(self) -> None:
         super().__init__()
-        self.component_dim = component_dim
         self.mix = nn.Parameter(torch.zeros(()))  # its sigmoid is the weight of the mean
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Distances [B] from x to y [B, latent_dim]."""
-        x, y = (z.unflatten(-1, (-1, self.component_dim)) for z in (x, y))
+        x, y = (z.unflatten(-1, (-1, COMPONENT_DIM)) for z in (x, y))
         low, order = x.sort(-1)
         # In the order of their lower ends, an interval adds what lies beyond all that came before it.
         high = torch.maximum(x, y).gather(-1, order)

@@ -22,6 +22,8 @@ class BatchSampler:
             raise ValueError(
                 f"agent.window: {needs.window} given, but the longest episode has {int(episodes.lengths.max())} steps"
             )
+        if needs.subgoal_steps is not None and needs.subgoal_steps < 1:
+            raise ValueError(f"agent.subgoal_steps: {needs.subgoal_steps} given, a positive number expected")
         if needs.window is not None and needs.actor_goals.trajectory < 1:
             raise ValueError("agent.actor_goals: windows lead to trajectory goals, expected trajectory: 1")
         if needs.subgoal_steps is not None and needs.actor_goals.current > 0:

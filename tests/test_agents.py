@@ -1,0 +1,279 @@
+"""The agents: reproducible training, a small world that each of them solves, and configurations that are refused."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_episodes, random_walks
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from stitchrl.agents.crl import CRL
+from stitchrl.agents.dt import DT
+from stitchrl.agents.gcbc import GCBC
+from stitchrl.agents.gciql import GCIQL
+from stitchrl.agents.gcivl import GCIVL
+from stitchrl.agents.hiql import HIQL
+from stitchrl.agents.qrl import QRL
+from stitchrl.command import CONF
+from stitchrl.data.batches import BatchSampler
+from stitchrl.data.episodes import Episodes
+from stitchrl.data.paths import Future
+from stitchrl.learner import Learner
+from stitchrl.types import Batch, Window
+
+
+def make_sampler(episodes, agent):
+    return BatchSampler(episodes, Future().bind(episodes), agent.needs, seed=0)
+
+
+def plain_learner(agent):
+    """A learner without decay and average."""
+    return Learner(agent, steps=1, decay=False, average=0.0, precision="highest")
+
+
+# Training
+
+
+def configured(name, seed=0):
+    """A learner of a small agent from conf/agent."""
+    small = ["budget.hidden_dims=[16,16]", "budget.batch_size=32"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", [f"agent={name}", *small, *(["agent.width=16", "agent.blocks=1"] * (name == "dt"))])
+    torch.manual_seed(seed)
+    agent = instantiate(config.agent, observation_dim=4, action_dim=2)
+    return Learner(agent, steps=10, decay=True, average=0.9, precision="highest")
+
+
+def walked(learner, count):
+    """Batches of random walks."""
+    episodes = make_episodes(random_walks(count=10, longest=30))
+    learner.agent.fit_scale(episodes.observations)
+    sampler = make_sampler(episodes, learner.agent)
+    return [sampler.sample(learner.agent.batch_size) for _ in range(count)]
+
+
+def train(learner, batches):
+    """Every part of the loss in one update for each batch; dropout is seeded."""
+    torch.manual_seed(1)
+    return [{k: v.item() for k, v in learner.update(batch, torch.Generator()).items()} for batch in batches]
+
+
+def weights(learner):
+    return torch.cat([tensor.flatten() for tensor in [*learner.agent.state_dict().values(), *learner.averaged]])
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "agent").glob("*.yaml")))
+def test_an_agent_trains_reproducibly_and_goes_on_from_a_checkpoint_as_if_never_stopped(name, tmp_path):
+    learner, again = configured(name), configured(name)
+    batches = walked(learner, 8)
+    losses = train(learner, batches[:5])
+    assert all(math.isfinite(value) for parts in losses for value in parts.values())
+    assert train(again, walked(again, 8)[:5]) == losses and torch.equal(weights(again), weights(learner))
+
+    learner.save(tmp_path / "step.pt", {})
+    saved = torch.load(tmp_path / "step.pt", weights_only=True)
+    restored = configured(name, seed=1)
+    restored.agent.load_state_dict(saved["agent"])
+    restored.averaged = saved["averaged"]
+    restored.optimizer.load_state_dict(saved["optimizer"])
+    restored.schedule.load_state_dict(saved["schedule"])
+    assert train(restored, batches[5:]) == train(learner, batches[5:])
+    assert torch.equal(weights(restored), weights(learner)) and not torch.equal(weights(again), weights(learner))
+
+
+@pytest.mark.parametrize("kind", [GCIVL, GCIQL, HIQL])
+def test_target_networks_move_towards_their_online_networks_by_the_target_rate(kind):
+    learner = plain_learner(kind(observation_dim=4, action_dim=2, hidden_dims=(8,), target_rate=0.25, batch_size=32))
+    first, second = walked(learner, 2)
+    learner.update(first, torch.Generator())  # so that targets differ from their networks
+    before = {name: tensor.clone() for name, tensor in learner.agent.state_dict().items()}
+    learner.update(second, torch.Generator())
+    after = learner.agent.state_dict()
+    followed = {target: target.removeprefix("target_") for target in after if target.startswith("target_")}
+    assert {target.split(".")[0] for target in followed} == set(learner.agent.targets) and followed
+    for target, online in followed.items():
+        torch.testing.assert_close(after[target], before[target] + 0.25 * (after[online] - before[target]))
+        assert not torch.equal(after[target], after[online])
+
+
+# A world of nine points in a row
+
+LAST = 8
+
+
+def corridor(straight, count=150, length=24):
+    """Episodes along the row: back and forth at random, or straight to an end. Actions are the steps' directions."""
+    rng = np.random.default_rng(0)
+    points, actions, lengths = [], [], []
+    for _ in range(count):
+        x = int(rng.integers(LAST + 1))
+        steps, direction = 0, 0
+        while steps < length and not (straight and steps and x in (0, LAST)):
+            kept = direction if straight and steps else rng.choice([-1, 1])
+            direction = 1 if x == 0 else -1 if x == LAST else kept
+            points.append([x, 0, 0, 0])
+            actions.append([direction])
+            x, steps = x + direction, steps + 1
+        points.append([x, 0, 0, 0])
+        actions.append([np.nan])
+        lengths.append(steps)
+    return Episodes(torch.tensor(points).float(), torch.tensor(actions).float(), None, torch.tensor(lengths))
+
+
+@torch.no_grad()
+def directed(agent):
+    """Mean over all pairs of points of 1 where the agent walks towards the goal, -1 where it walks away."""
+    here, there = torch.meshgrid(torch.arange(LAST + 1.0), torch.arange(LAST + 1.0), indexing="ij")
+    here, there = here[here != there], there[here != there]
+    states, goals = (torch.stack([x, *[torch.zeros_like(x)] * 3], 1) for x in (here, there))
+    if agent.needs.window is not None:
+        padded = states[:, None].repeat(1, agent.needs.window, 1)
+        valid = torch.arange(agent.needs.window).expand(len(states), -1) == 0
+        states = Window(padded, torch.zeros(*valid.shape, 1), valid)
+    return (agent.eval().act(states, goals)[:, 0].sign() * (there - here).sign()).mean().item()
+
+
+NET = {"hidden_dims": (64, 64), "lr": 3e-3, "batch_size": 64}
+NEAR = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.9}
+AHEAD = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": 0.9}
+IMPLICIT = NET | {"discount": 0.9, "value_goals": NEAR, "target_rate": 0.1}
+CONTRAST = NET | {"value_goals": AHEAD, "latent_dim": 16}
+TRANSFORMER = {"width": 32, "blocks": 1, "window": 3, "dropout": 0.0, "warmup": 20, "lr": 3e-3, "batch_size": 64}
+SOLVERS = {  # and in how many updates
+    "gcbc": (GCBC, 100, NET),
+    "gcbc-gaussian": (GCBC, 200, NET | {"actor": "gaussian", "activation": "gelu"}),
+    "gcbc-mixture": (GCBC, 200, NET | {"actor": "mixture"}),
+    "dt": (DT, 150, TRANSFORMER),
+    "gcivl": (GCIVL, 250, IMPLICIT),
+    "gciql-ddpgbc": (GCIQL, 400, IMPLICIT | {"alpha": 0.1}),
+    "gciql-awr": (GCIQL, 400, IMPLICIT | {"actor_loss": "awr", "alpha": 10.0}),
+    "crl-ddpgbc": (CRL, 350, CONTRAST | {"alpha": 0.1}),
+    "crl-awr": (CRL, 350, CONTRAST | {"actor_loss": "awr", "alpha": 3.0}),
+    "qrl-ddpgbc": (QRL, 100, NET | {"latent_dim": 32, "alpha": 0.01}),
+    "qrl-awr": (QRL, 100, NET | {"latent_dim": 32, "actor_loss": "awr", "alpha": 10.0}),
+    "hiql": (HIQL, 150, IMPLICIT | {"subgoal_steps": 3, "rep_dim": 4}),
+}
+
+
+@pytest.mark.parametrize("kind, updates, settings", SOLVERS.values(), ids=list(SOLVERS))
+def test_an_agent_learns_to_walk_towards_any_point_of_a_row(kind, updates, settings):
+    episodes = corridor(straight=kind in (GCBC, DT))
+    torch.manual_seed(0)
+    agent = kind(observation_dim=4, action_dim=1, **settings)
+    agent.fit_scale(episodes.observations)
+    assert directed(agent) < 0.8
+    learner, sampler = plain_learner(agent.train()), make_sampler(episodes, agent)
+    for _ in range(updates):
+        learner.update(sampler.sample(agent.batch_size), torch.Generator())
+    assert directed(agent) > 0.9
+
+
+# What actors are made of
+
+
+def random_window(steps):
+    return Window(torch.randn(5, steps, 4), torch.randn(5, steps, 2), torch.ones(5, steps, dtype=torch.bool))
+
+
+@torch.no_grad()
+def test_dt_predicts_an_action_from_the_goal_the_states_up_to_it_and_the_actions_before_it():
+    torch.manual_seed(0)
+    agent = DT(observation_dim=4, action_dim=2, window=4, width=16, blocks=2, heads=2).eval()
+    window, goal = random_window(4), torch.randn(5, 4)
+    predicted = agent.predict(window, goal)
+
+    def changed(changed_window, changed_goal):
+        """Whether the prediction at each step is another one, in the whole batch."""
+        moved = (agent.predict(changed_window, changed_goal) - predicted).abs().transpose(0, 1).flatten(1) > 1e-6
+        assert torch.equal(moved.any(1), moved.all(1))
+        return moved.all(1).tolist()
+
+    for step in range(4):
+        here = (torch.arange(4) == step)[:, None]
+        observations, actions = (torch.where(here, tensor + 1, tensor) for tensor in window[:2])
+        assert changed(window._replace(observations=observations), goal) == [later >= step for later in range(4)]
+        assert changed(window._replace(actions=actions), goal) == [later > step for later in range(4)]
+    assert all(changed(window, goal + 1))
+
+
+@torch.no_grad()
+def test_dt_acts_by_the_prediction_at_the_newest_step_whatever_fills_the_rest_of_the_window():
+    torch.manual_seed(0)
+    agent = DT(observation_dim=4, action_dim=2, window=4, width=16, blocks=1).eval()
+    window, goal, steps = random_window(4), torch.randn(5, 4), torch.tensor([1, 2, 3, 4, 2])
+    valid = torch.arange(4) < steps[:, None]
+    torch.testing.assert_close(
+        agent.act(Window(*(tensor * valid[..., None] for tensor in window[:2]), valid), goal),
+        torch.stack([agent.predict(window, goal)[row, step - 1] for row, step in enumerate(steps)]),
+    )
+
+
+@torch.no_grad()
+def test_the_mixture_acts_by_the_mean_of_its_likeliest_component():
+    torch.manual_seed(0)
+    agent = GCBC(observation_dim=4, action_dim=2, hidden_dims=(8,), actor="mixture")
+    agent.actor.net[-1].weight.mul_(5)
+    observations, goals = torch.randn(2, 20, 4)
+    out = agent.actor.net(agent.inputs(observations, goals))
+    likeliest = out[:, :8].argmax(1).tolist()
+    means = [row[8 + 2 * k : 10 + 2 * k].tanh() for row, k in zip(out, likeliest, strict=True)]
+    torch.testing.assert_close(agent.act(observations, goals), torch.stack(means))
+    assert len(set(likeliest)) > 2
+
+
+def test_the_mixture_keeps_two_opposite_ways_apart_that_a_deterministic_actor_averages():
+    actions = torch.where(torch.arange(100) < 70, 1.0, -1.0)[:, None].expand(-1, 2)
+    nowhere = torch.zeros(100, 4)
+    acts = {}
+    for actor in ("deterministic", "mixture"):
+        torch.manual_seed(0)
+        agent = GCBC(observation_dim=4, action_dim=2, hidden_dims=(16,), actor=actor, lr=1e-2, grad_clip=None)
+        learner = plain_learner(agent)
+        for _ in range(300):
+            learner.update(Batch(nowhere, actions, nowhere, nowhere), torch.Generator())
+        acts[actor] = agent.act(nowhere[:1], nowhere[:1])[0].tolist()
+    assert acts["deterministic"] == pytest.approx([0.4, 0.4], abs=0.05)
+    assert min(acts["mixture"]) > 0.9
+    shares, means, _ = agent.actor.parts(agent.inputs(nowhere[:1], nowhere[:1]))
+    assert shares.exp()[(means > 0.9).all(-1)].sum().item() == pytest.approx(0.7, abs=0.05)
+    assert shares.exp()[(means < -0.9).all(-1)].sum().item() == pytest.approx(0.3, abs=0.05)
+
+
+# What is refused
+
+FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
+HALF, NEGATIVE = FUTURE | {"trajectory": 0.5}, FUTURE | {"current": -0.5, "random": 0.5}
+SHARES = "current, trajectory and random are {}, expected shares that sum to 1"
+KEYS = "keys {} given, expected ['current', 'discount', 'random', 'trajectory']"
+RATE = "a rate in (0, 1) expected, or null"
+
+
+@pytest.mark.parametrize(
+    "kind, key, value, message",
+    [
+        (GCBC, "actor_goals", HALF, f": {SHARES.format((0.0, 0.5, 0.0))}"),
+        (GCIVL, "value_goals", NEGATIVE, f": {SHARES.format((-0.5, 1.0, 0.5))}"),
+        (CRL, "actor_goals", {"p": 0.1, **FUTURE}, f": {KEYS.format(sorted([*FUTURE, 'p']))}"),
+        (HIQL, "value_goals", {"current": 1.0}, f": {KEYS.format(['current'])}"),
+        (GCIQL, "value_goals", FUTURE | {"discount": 1.0}, f".discount: 1.0 given, {RATE}"),
+        (DT, "actor_goals", FUTURE | {"discount": 0.0}, f".discount: 0.0 given, {RATE}"),
+        (GCBC, "actor", "softmax", ": 'softmax' is not one of deterministic, gaussian, mixture"),
+        (GCBC, "activation", "tanh", ": 'tanh' is not one of relu, gelu"),
+        *((kind, "actor_loss", "bc", ": 'bc' is not one of ddpgbc, awr") for kind in (GCIQL, CRL, QRL)),
+        (GCIVL, "goal_columns", [0, 4], ": [0, 4] given, observations have 4"),
+        (GCBC, "goal_columns", [-1], ": [-1] given, observations have 4"),
+        (QRL, "goal_columns", [0, 1], ": [0, 1] given; qrl compares whole observations, use null"),
+        (DT, "heads", 3, ": 3 given, a divisor of the width 128 expected"),
+        (DT, "window", 0, ": 0 given, a positive number expected"),
+        (QRL, "latent_dim", 12, ": 12 given, a multiple of 8 expected"),
+        (GCIVL, "expectile", 1.5, ": 1.5 given, a number in (0, 1) expected"),
+        (GCIQL, "discount", 1.0, ": 1.0 given, a number in (0, 1) expected"),
+        (HIQL, "target_rate", 0.0, ": 0.0 given, a number in (0, 1) expected"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_in_one_line(kind, key, value, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(f'agent.{key}{message}')}$"):
+        kind(observation_dim=4, action_dim=2, **{key: value})
