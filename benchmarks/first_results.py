@@ -18,7 +18,7 @@ from stitchrl.report.tables import to_csv
 RUNS = Path("runs/first")
 TABLE = Path(__file__).parent / "results" / "first_results.csv"
 SEEDS = (0, 1, 2)
-AGENTS = {"ant": "gcbc_relative", "point": "gcbc"}
+AGENTS = {"ant": "gcbc_egocentric", "point": "gcbc"}
 ROWS = [  # dataset, goals, budget: the most telling first
     ("antmaze_umaze_joined", "future", "ant"),
     ("antmaze_umaze_cut3", "future", "ant"),

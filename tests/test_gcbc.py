@@ -1,21 +1,48 @@
 """What the cloning network is shown."""
 
+import math
+
 import pytest
 import torch
 
 from stitchrl.agents.gcbc import GCBC
 
 
-@pytest.mark.parametrize("relative", [False, True])
-def test_the_goal_is_shown_in_the_world_or_relative_to_the_state(relative: bool) -> None:
-    torch.manual_seed(0)
-    agent = GCBC(observation_dim=4, action_dim=2, hidden_dims=(8,), goal_columns=(0, 1), relative_goal=relative)
-    agent.fit_scale(3 * torch.randn(100, 4) + 1)
-    observation, goal = torch.randn(5, 4), torch.randn(5, 4)
-    shown = []
-    agent.actor.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
+def shown(agent: GCBC, observation: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+    inputs = []
+    hook = agent.actor.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
     agent.act(observation, goal)
-    here, there = observation[:, :2], goal[:, :2]
-    expected = 2 * (there - here) / agent.std[:2] if relative else (there - agent.mean[:2]) / agent.std[:2]
-    torch.testing.assert_close(shown[0][:, 4:], expected)
-    torch.testing.assert_close(shown[0][:, :4], (observation - agent.mean) / agent.std)
+    hook.remove()
+    return inputs[0]
+
+
+def make_agent(orientation: list[int] | None) -> GCBC:
+    torch.manual_seed(0)
+    agent = GCBC(observation_dim=7, action_dim=2, hidden_dims=(8,), goal_columns=(0, 1), orientation=orientation)
+    agent.fit_scale(3 * torch.randn(100, 7) + 1)
+    return agent
+
+
+def test_the_goal_is_shown_where_it_lies_in_the_world() -> None:
+    agent, observation, goal = make_agent(None), torch.randn(5, 7), torch.randn(5, 7)
+    expected = [(values - agent.mean) / agent.std for values in (observation, goal)]
+    torch.testing.assert_close(shown(agent, observation, goal), torch.cat([expected[0], expected[1][:, :2]], 1))
+
+
+@pytest.mark.parametrize("facing", [0, 30, 90, 200])
+@pytest.mark.parametrize("bearing", [0, 45, 90, -120])
+def test_the_goal_is_shown_where_it_lies_from_a_body_whatever_way_that_leans(facing: int, bearing: int) -> None:
+    agent = make_agent([3, 4, 5, 6])
+    half, lean = math.radians(facing) / 2, math.radians(10) / 2
+    # turned about the vertical after a lean about the way that it faces
+    turned = [math.cos(half) * math.cos(lean), math.cos(half) * math.sin(lean)]
+    turned += [math.sin(half) * math.sin(lean), math.sin(half) * math.cos(lean)]
+    observation = torch.tensor([[1.0, 2.0, 0.5, *turned]])
+    direction = math.radians(facing + bearing)
+    offset = 2.5 * torch.tensor([math.cos(direction), math.sin(direction)])
+    goal = observation.clone()
+    goal[0, :2] += offset
+    there = shown(agent, observation, goal)[0, 7:]
+    torch.testing.assert_close(there[:2], 2 * offset / agent.std[:2])
+    expected = torch.tensor([math.cos(math.radians(bearing)), math.sin(math.radians(bearing))])
+    torch.testing.assert_close(there[2:], expected, atol=1e-5, rtol=0)

@@ -113,8 +113,7 @@ def negative_log_likelihood(mean, action):
 
 def gcbc(p, w, held):
     def explain(row):
-        state, goal = row.state, row.goal
-        shown = join(state, 2 * (goal - state[p.settings["goal_columns"]]) if p.settings.get("relative_goal") else goal)
+        shown = join(row.state, row.goal)
         activation = gelu if p.settings.get("activation") == "gelu" else relu
         out = dense(w, "actor", shown, activation)
         match p.settings.get("actor"):
@@ -376,7 +375,6 @@ CASES = {
     "gcbc": Case(GCBC, gcbc, SMALL),
     "gcbc-gaussian": Case(GCBC, gcbc, SMALL | {"actor": "gaussian", "activation": "gelu"}),
     "gcbc-mixture": Case(GCBC, gcbc, SMALL | {"actor": "mixture"}, STDS),
-    "gcbc-relative": Case(GCBC, gcbc, SMALL | {"relative_goal": True}),
     "dt": Case(DT, dt, TRANSFORMER | {"heads": 1}),
     "dt-heads": Case(DT, dt, TRANSFORMER | {"heads": 2}),
     "gcivl": Case(GCIVL, gcivl, VALUE | {"alpha": 8.0}, SIDES | WEIGHTED),

@@ -21,7 +21,9 @@ FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
 class GCBC(Agent):
     """hidden_dims: widths of the MLP. actor: deterministic (squared error), gaussian or mixture (likelihood).
 
-    relative_goal: whether the network is shown where the goal lies from the state, or where it lies in the world.
+    orientation: columns of a quaternion (w, x, y, z) that says how the body stands. With it the network is shown where
+    the goal lies from the body: its offset and the direction that it lies in from where the body faces; null: where
+    the goal lies in the world.
     """
 
     def __init__(
@@ -32,7 +34,7 @@ class GCBC(Agent):
         activation: str = "relu",
         actor: str = "deterministic",
         goal_columns: Sequence[int] = (0, 1),
-        relative_goal: bool = False,
+        orientation: Sequence[int] | None = None,
         actor_goals: Mapping[str, Any] = FUTURE,
         lr: float = 1e-3,
         grad_clip: float | None = 0.25,
@@ -40,10 +42,11 @@ class GCBC(Agent):
     ):
         needs = Needs(actor_goals=goal_mixture("actor_goals", actor_goals))
         super().__init__(observation_dim, goal_columns, lr, batch_size, needs, grad_clip)
-        self.relative_goal = relative_goal
+        self.orientation = None if orientation is None else list(orientation)
         check_choice("actor", actor, list(ACTORS))
         check_choice("activation", activation, list(ACTIVATIONS))
-        dims = [observation_dim + len(self.goal_columns), *hidden_dims, action_dim]
+        goal_dim = len(self.goal_columns) if orientation is None else 4
+        dims = [observation_dim + goal_dim, *hidden_dims, action_dim]
         self.actor = ACTORS[actor](dims, ACTIVATIONS[activation])
 
     def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -58,5 +61,14 @@ class GCBC(Agent):
 
     def inputs(self, observation: Tensor, goal: Tensor) -> Tensor:
         """What the network is shown [B, obs_dim + goal_dim]."""
-        offset = 2 * (goal - observation)[:, self.goal_columns] / self.std[self.goal_columns]
-        return torch.cat([self.standardise(observation), offset if self.relative_goal else self.goal(goal)], -1)
+        there = self.goal(goal) if self.orientation is None else self.from_body(observation, goal)
+        return torch.cat([self.standardise(observation), there], -1)
+
+    def from_body(self, observation: Tensor, goal: Tensor) -> Tensor:
+        """The goal's offset in half standard deviations, cosine and sine of its direction from the body's: [B, 4]."""
+        offset = (goal - observation)[:, self.goal_columns]
+        w, x, y, z = observation[:, self.orientation].unbind(-1)
+        heading = torch.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+        bearing = torch.atan2(offset[:, 1], offset[:, 0]) - heading
+        half_std = self.std[self.goal_columns] / 2
+        return torch.cat([offset / half_std, torch.stack([bearing.cos(), bearing.sin()], -1)], -1)
