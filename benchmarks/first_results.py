@@ -22,13 +22,13 @@ AGENTS = {"ant": "gcbc_egocentric", "point": "gcbc"}
 ROWS = [  # dataset, goals, budget: the most telling first
     ("antmaze_umaze_joined", "future", "ant"),
     ("antmaze_umaze_cut3", "future", "ant"),
-    ("antmaze_umaze_cut3", "stitch", "ant"),
     ("pointmaze_medium_joined", "future", "point"),
     ("pointmaze_medium_cut3", "future", "point"),
-    ("pointmaze_umaze_regions", "future", "point"),
-    ("pointmaze_umaze_regions", "stitch", "point"),
     ("antmaze_umaze_regions", "future", "ant"),
     ("antmaze_umaze_regions", "stitch", "ant"),
+    ("pointmaze_umaze_regions", "future", "point"),
+    ("pointmaze_umaze_regions", "stitch", "point"),
+    ("antmaze_umaze_cut3", "stitch", "ant"),
 ]
 
 
