@@ -271,7 +271,7 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that the package runs from, with a plus where it was changed since; else null."""
+    """The commit of the checkout that the package runs from, with a plus where code or settings differ; else null."""
     here = Path(__file__)
 
     def git(*arguments: str) -> str:
@@ -281,7 +281,7 @@ def _commit() -> str | None:
 
     try:
         git("ls-files", "--error-unmatch", here.name)  # not some other project's checkout around an installed package
-        head, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+        head, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ".", ":/conf")
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+" if changed else "")
