@@ -11,7 +11,7 @@ from pathlib import Path
 
 from queue_of_runs import Job, run_all
 
-from stitchrl.report.files import write
+from stitchrl.files import write
 from stitchrl.report.runs import find_runs
 from stitchrl.report.tables import to_csv
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from queue_of_runs import Job, run_all
 
-from stitchrl.report.files import write
+from stitchrl.files import write
 
 RUNS = Path("runs/curves")
 TABLE = Path(__file__).parent / "results" / "learning_curves.csv"

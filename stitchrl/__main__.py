@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from stitchrl.command import CONF, guarded, job, plain  # first: it sets up Hydra's error handling
+from stitchrl.command import CONF, guarded, identity, job, plain  # first: it sets up Hydra's error handling
 
 import hydra  # isort: skip
 from hydra.core.hydra_config import HydraConfig
@@ -38,6 +38,7 @@ def main(config: DictConfig) -> None:
         device=values["device"],
         precision=values["precision"],
         workers=values["workers"] or os.cpu_count() or 1,
+        identity=identity(values),
     )
     spec = dataset_spec(values["dataset"])
     make_agent, goals = instantiate(config.agent, _partial_=True), instantiate(config.goals)

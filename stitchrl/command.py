@@ -27,18 +27,16 @@ def plain(config: DictConfig) -> dict[str, Any]:
             for key in config if key != "hydra"}  # fmt: skip
 
 
-def _identity(_root_: DictConfig) -> str:
-    """The name of a run's folder: its agent, goals and seed, and a hash of all that decides its numbers."""
-    values = {key: value for key, value in plain(_root_).items() if key not in ("device", "workers")}
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+def identity(values: dict[str, Any]) -> str:
+    """A hash of all in a configuration that decides a run's numbers."""
+    deciding = {key: value for key, value in values.items() if key not in ("device", "workers")}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+
+def _folder(_root_: DictConfig) -> str:
+    """The name of a run's folder: its agent, goals and seed, and its identity."""
     choices = _root_.hydra.runtime.choices
-    return f"{choices.agent}-{choices.goals}-s{_root_.seed}-{digest}"
-
-
-def _within_budget(key: str, published: Any, _root_: DictConfig) -> Any:
-    """What the budget says of `key`, or the agent's published value where it says nothing."""
-    chosen = _root_.budget[key]
-    return published if chosen is None else chosen
+    return f"{choices.agent}-{choices.goals}-s{_root_.seed}-{identity(plain(_root_))[:8]}"
 
 
 def _by_world(values: dict[str, Any], _root_: DictConfig) -> Any:
@@ -48,7 +46,13 @@ def _by_world(values: dict[str, Any], _root_: DictConfig) -> Any:
     return values[_root_.dataset.world]
 
 
-OmegaConf.register_new_resolver("identity", _identity, replace=True)
+def _within_budget(key: str, published: Any, _root_: DictConfig) -> Any:
+    """What the budget says of `key`, or the agent's published value where it says nothing."""
+    chosen = _root_.budget[key]
+    return published if chosen is None else chosen
+
+
+OmegaConf.register_new_resolver("identity", _folder, replace=True)
 OmegaConf.register_new_resolver("by_world", _by_world, replace=True)
 OmegaConf.register_new_resolver("within_budget", _within_budget, replace=True)
 

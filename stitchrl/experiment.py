@@ -1,8 +1,8 @@
 """The experiment, from top to bottom: dataset, certificate, training, evaluation, summary."""
 
 import json
-import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from stitchrl.agents.agent import Agent
@@ -21,15 +20,18 @@ from stitchrl.data.episodes import Episodes
 from stitchrl.data.paths import Sample, TrajectorySampler
 from stitchrl.evaluate import Evaluator
 from stitchrl.factory import Dataset, make_tasks, open_dataset
+from stitchrl.files import write, write_arrays, write_json
 from stitchrl.learner import Learner
+from stitchrl.log import Log
+from stitchrl.summary import HEADLINE, by_segments, group, metrics, success_of, task_summaries
 from stitchrl.types import DatasetSpec
 from stitchrl.types import Path as DataPath
 from stitchrl.worlds import World, make_world
 from stitchrl.worlds.rollout import Trajectory
 
 EVALUATION_SEED = 20_240_116  # one for all runs: every method meets the same starts and goals
-HEADLINE = 3  # evaluations whose mean is the headline
 LOG_EVERY = 1000  # updates
+CHECKPOINT_EVERY = 60.0  # seconds, and before each evaluation
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Settings:
     device: str
     precision: Literal["highest", "high", "medium"]
     workers: int
+    identity: str  # a hash of all that decides the run's numbers
 
 
 def run(
@@ -56,7 +59,10 @@ def run(
     settings: Settings,
     out: Path,
 ) -> dict[str, Any]:
-    """Train and evaluate; writes the run folder `out` and returns its summary. Raises ValueError on unusable input."""
+    """Train and evaluate; writes the run folder `out` and returns its summary. Raises ValueError on unusable input.
+
+    A run that was interrupted goes on from its last checkpoint, to the same numbers; a finished one is not run again.
+    """
     began = time.monotonic()
     torch.set_num_threads(1)
     _check(settings)
@@ -65,11 +71,15 @@ def run(
     certificate = dataset.certificate.as_dict()
     if not dataset.certificate.passed and not spec.control:
         raise ValueError(f"dataset {spec.name} fails its certificate: {'; '.join(dataset.certificate.problems)}")
-    for stale in [out / "summary.json", *out.glob("events.out.tfevents.*")]:
-        stale.unlink(missing_ok=True)  # of a run that this one takes the place of
-    _write_json(out / "certificate.json", certificate)
-    _write_json(out / "status.json", {"status": "running"})
-    _save_data_sample(dataset, out / "data.npz")
+    origin = {
+        "dataset_sha256": dataset.manifest["dataset_sha256"],
+        "seed": settings.seed,
+        "configuration": settings.identity,
+        "versions": _versions(),
+    }
+    if _status(out) == {"status": "finished", "origin": origin} and (out / "summary.json").exists():
+        print(f"{out}: finished before, not run again", file=sys.stderr)
+        return json.loads((out / "summary.json").read_text())
 
     torch.manual_seed(settings.seed)
     agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
@@ -83,46 +93,70 @@ def run(
         world, make_tasks(spec, world), settings.episodes, EVALUATION_SEED, settings.workers, agent.needs.window
     )
     schedule = [round(settings.steps * (i + 1) / settings.evaluations) for i in range(settings.evaluations)]
-    origin = {"dataset_sha256": dataset.manifest["dataset_sha256"], "seed": settings.seed, "versions": _versions()}
 
-    results: list[dict[str, Any]] = []  # one entry per evaluation: {"step", "success": {task: share}, ...}
-    trajectories: list[Trajectory] = []
-    rows: list[dict[str, Any]] = []
-    updating = 0.0
+    results: list[dict[str, Any]] = []  # one entry per evaluation: {"step", "success": {task: share}}
+    seconds = {"updating": 0.0, "before": 0.0}  # spent on updates, and on all before this process began
+    sizes = None  # of the logs
+    checkpoint = out / "checkpoints" / "last.pt"
+    if (state := _load(checkpoint, origin)) is not None:
+        learner.load_state_dict(state["learner"])
+        sampler.load_state_dict(state["sampler"])
+        rng.set_state(state["rng"])
+        torch.set_rng_state(state["torch_rng"])
+        results, seconds, sizes = state["results"], state["seconds"], state["log_sizes"]
+        print(f"{out}: goes on from update {learner.step}", file=sys.stderr)
+    else:
+        for stale in [out / "summary.json", checkpoint, *out.glob("events.out.tfevents.*")]:
+            stale.unlink(missing_ok=True)  # of a run that this one takes the place of
+    write_json(out / "status.json", {"status": "running", "origin": origin})
+    write_json(out / "certificate.json", certificate)
+    write_arrays(out / "data.npz", _data_sample(dataset))
+
     with (
-        SummaryWriter(str(out)) as events,
-        open(out / "train.jsonl", "w") as train_log,
-        open(out / "eval.jsonl", "w") as eval_log,
-        tqdm(total=settings.steps, desc=f"train {out.name}", unit=" updates", mininterval=5) as bar,
+        Log(out, learner.step, sizes) as log,
+        tqdm(
+            total=settings.steps, initial=learner.step, desc=f"train {out.name}", unit=" updates", mininterval=5
+        ) as bar,
     ):
-        while learner.step < settings.steps:
-            tick = time.monotonic()
-            parts = learner.update(sampler.sample(agent.batch_size), rng)
-            updating += time.monotonic() - tick
-            bar.update()
-            if learner.step % LOG_EVERY == 0 or learner.step == settings.steps:
-                values = {f"train/{key}": value.item() for key, value in parts.items()}
-                values["time/updates_per_s"] = learner.step / updating
-                train_log.write(json.dumps({"step": learner.step, **values}) + "\n")
-                for key, value in values.items():
-                    events.add_scalar(key, value, learner.step)
-            if learner.step in schedule:
+
+        def save() -> None:
+            state = {
+                "origin": origin,
+                "learner": learner.state_dict(),
+                "sampler": sampler.state_dict(),
+                "rng": rng.get_state(),
+                "torch_rng": torch.get_rng_state(),
+                "results": results,
+                "seconds": seconds | {"before": seconds["before"] + time.monotonic() - began},
+                "log_sizes": log.sizes(),
+            }
+            write(checkpoint, lambda path: torch.save(state, path))
+
+        saved = time.monotonic()
+        while True:
+            if learner.step in schedule[len(results) :]:
                 headline = schedule.index(learner.step) >= len(schedule) - HEADLINE
                 learner.swap()
                 agent.eval()
                 rows, trajectories = evaluator.evaluate(agent.act, None if headline else max(1, settings.episodes // 5))
                 agent.train()
                 learner.swap()
-                for row in rows:
-                    eval_log.write(json.dumps({"step": learner.step, **row}) + "\n")
-                results.append({"step": learner.step, "success": _success(rows)})
-                for key, value in _metrics(results[-1]["success"], certificate).items():
-                    events.add_scalar(key, value, learner.step)
-                learner.save(out / "checkpoints" / "last.pt", origin)
-                train_log.flush()
-                eval_log.flush()
-    _save_trajectories(rows, trajectories, out / "trajectories.npz")
-    tasks = _task_summaries(certificate, results, rows, settings.episodes)
+                results.append({"step": learner.step, "success": success_of(rows)})
+                log.evaluation(learner.step, rows, metrics(results[-1]["success"], certificate))
+            if learner.step == settings.steps:
+                break
+            tick = time.monotonic()
+            parts = learner.update(sampler.sample(agent.batch_size), rng)
+            seconds["updating"] += time.monotonic() - tick
+            bar.update()
+            if learner.step % LOG_EVERY == 0 or learner.step == settings.steps:
+                values = {f"train/{key}": value.item() for key, value in parts.items()}
+                log.train(learner.step, values | {"time/updates_per_s": learner.step / seconds["updating"]})
+            if learner.step in schedule or time.monotonic() - saved >= CHECKPOINT_EVERY:
+                save()
+                saved = time.monotonic()
+    write_arrays(out / "trajectories.npz", _tracks(rows, trajectories))
+    tasks = task_summaries(certificate, results, rows, settings.episodes)
     summary = {
         "dataset": spec.name,
         "dataset_sha256": dataset.manifest["dataset_sha256"],
@@ -130,21 +164,43 @@ def run(
         "goals": settings.goals_name,
         "seed": settings.seed,
         "steps": settings.steps,
-        "seen": _group([task for task in tasks if task["expect"] == "seen"], results),
-        "unseen": _group([task for task in tasks if task["expect"] == "unseen"], results),
-        "by_segments": _by_segments(tasks, results),
+        "seen": group([task for task in tasks if task["expect"] == "seen"], results),
+        "unseen": group([task for task in tasks if task["expect"] == "unseen"], results),
+        "by_segments": by_segments(tasks, results),
         "tasks": tasks,
         "augmentation": augmentation,
-        "updates_per_s": round(settings.steps / updating, 1),
-        "wall_s": round(time.monotonic() - began, 1),
+        "updates_per_s": round(settings.steps / seconds["updating"], 1),
+        "wall_s": round(seconds["before"] + time.monotonic() - began, 1),
         "versions": _versions(),
         "commit": _commit(),
     }
     seen, unseen = summary["seen"], summary["unseen"]
     summary["raw_difference"] = round(seen["success"] - unseen["success"], 4) if seen and unseen else None
-    _write_json(out / "summary.json", summary)
-    _write_json(out / "status.json", {"status": "finished"})
+    write_json(out / "summary.json", summary)
+    write_json(out / "status.json", {"status": "finished", "origin": origin})
     return summary
+
+
+def _status(out: Path) -> dict[str, Any] | None:
+    """What status.json says, None where there is none that can be read."""
+    try:
+        return json.loads((out / "status.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _load(checkpoint: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
+    """The state to go on from: None without a checkpoint, or with that of another configuration, data or versions."""
+    if not checkpoint.exists():
+        return None
+    try:
+        state = torch.load(checkpoint, weights_only=True)
+        same = state["origin"] == origin
+    except Exception as error:  # torch.load raises many kinds
+        raise ValueError(f"{checkpoint}: expected a checkpoint of stitchrl, found {error!r}; remove it") from error
+    if not same:
+        print(f"{checkpoint}: of another configuration, dataset or version; begins anew", file=sys.stderr)
+    return state if same else None
 
 
 def _check(settings: Settings) -> None:
@@ -192,78 +248,23 @@ def measure_augmentation(
     }
 
 
-def _success(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Share of successful episodes of each task."""
-    names = dict.fromkeys(row["task"] for row in rows)
-    return {name: float(np.mean([row["success"] for row in rows if row["task"] == name])) for name in names}
-
-
-def _metrics(success: dict[str, float], certificate: dict[str, Any]) -> dict[str, float]:
-    """One evaluation's values by the names of the contract: eval/<task>/success, eval/seen/success ..."""
-    metrics = {f"eval/{name}/success": value for name, value in success.items()}
-    for expect in ("seen", "unseen"):
-        values = [success[task["name"]] for task in certificate["tasks"] if task["expect"] == expect]
-        if values:
-            metrics[f"eval/{expect}/success"] = float(np.mean(values))
-    return metrics
-
-
-def _over_time(names: Sequence[str], results: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Headline (mean of the last three evaluations), final and best success over the tasks `names`."""
-    curve = [float(np.mean([result["success"][name] for name in names])) for result in results]
-    return {
-        "success": round(float(np.mean(curve[-HEADLINE:])), 4),
-        "final": round(curve[-1], 4),
-        "best": round(max(curve), 4),
-    }
-
-
-def _task_summaries(
-    certificate: dict[str, Any], results: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], episodes: int
-) -> list[dict[str, Any]]:
-    """Per task: what the certificate says of it and how it went; mean_length is over the last successful episodes."""
-    summaries = []
-    for task in certificate["tasks"]:
-        lengths = [row["length"] for row in rows if row["task"] == task["name"] and row["success"]]
-        keys = ("name", "expect", "status", "segments_needed", "path_length", "step_limit", "ceiling")
-        summaries.append(
-            {key: task[key] for key in keys}
-            | _over_time([task["name"]], results)
-            | {"episodes": episodes, "mean_length": round(float(np.mean(lengths)), 1) if lengths else None}
-        )
-    return summaries
-
-
-def _group(tasks: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Several tasks as one, or null where there are none; `episodes` counts those of one evaluation."""
-    if not tasks:
-        return None
-    return _over_time([t["name"] for t in tasks], results) | {"episodes": sum(t["episodes"] for t in tasks)}
-
-
-def _by_segments(tasks: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    needed = sorted({task["segments_needed"] for task in tasks if task["segments_needed"] is not None})
-    return {str(k): _group([task for task in tasks if task["segments_needed"] == k], results) for k in needed}
-
-
-def _save_data_sample(dataset: Dataset, path: Path, points: int = 20_000) -> None:
+def _data_sample(dataset: Dataset, points: int = 20_000) -> dict[str, np.ndarray]:
     """Positions and the contexts that they were collected in, for pictures."""
     rng = np.random.default_rng(0)
     rows = np.sort(rng.choice(len(dataset.episodes), min(points, len(dataset.episodes)), replace=False))
     numbers = dataset.episodes.number.numpy()[rows]
-    np.savez_compressed(
-        path, xy=dataset.episodes.observations[rows, :2].numpy(), context=dataset.contexts[numbers].astype(np.int64)
-    )
+    xy = dataset.episodes.observations[rows, :2].numpy()
+    return {"xy": xy, "context": dataset.contexts[numbers].astype(np.int64)}
 
 
-def _save_trajectories(rows: Sequence[dict[str, Any]], trajectories: Sequence[Trajectory], path: Path) -> None:
-    np.savez_compressed(
-        path,
-        xy=np.concatenate([trajectory.observations[:, :2] for trajectory in trajectories]),
-        lengths=np.array([len(trajectory.observations) for trajectory in trajectories]),
-        task=np.array([row["task"] for row in rows]),
-        success=np.array([row["success"] for row in rows]),
-    )
+def _tracks(rows: Sequence[dict[str, Any]], trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
+    """Where the body went in each evaluated episode, for pictures."""
+    return {
+        "xy": np.concatenate([trajectory.observations[:, :2] for trajectory in trajectories]),
+        "lengths": np.array([len(trajectory.observations) for trajectory in trajectories]),
+        "task": np.array([row["task"] for row in rows]),
+        "success": np.array([row["success"] for row in rows]),
+    }
 
 
 def _versions() -> dict[str, str]:
@@ -285,10 +286,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+" if changed else "")
-
-
-def _write_json(path: Path, value: Any) -> None:
-    """Write beside, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".tmp").write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(path.with_suffix(".tmp"), path)

@@ -1,8 +1,6 @@
-"""The learner: one optimiser step after another, target networks, an average of the weights, checkpoints."""
+"""The learner: one optimiser step after another, target networks, an average of the weights."""
 
 import math
-import os
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -81,8 +79,11 @@ class Learner:
             "step": self.step,
         }
 
-    def save(self, path: Path, origin: dict[str, Any]) -> None:
-        """Write beside, then rename. origin: versions, seed and hash of the data, kept with the weights."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(self.state_dict() | {"origin": origin}, path.with_suffix(".tmp"))
-        os.replace(path.with_suffix(".tmp"), path)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.agent.load_state_dict(state["agent"])
+        with torch.no_grad():
+            for averaged, held in zip(self.averaged, state["averaged"], strict=True):
+                averaged.copy_(held)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.step = state["step"]

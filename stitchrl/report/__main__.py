@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from stitchrl.files import write
 from stitchrl.report.figure import PANELS, save_figure
-from stitchrl.report.files import write
 from stitchrl.report.runs import BadInput, find_runs
 from stitchrl.report.tables import groups, print_tables, to_csv
 

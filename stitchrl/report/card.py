@@ -13,9 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from stitchrl.files import write
 from stitchrl.mazes import Maze
 from stitchrl.report.figure import SCALES, clear_frame, draw_points, draw_tasks, draw_walls
-from stitchrl.report.files import write
 from stitchrl.report.tables import number
 from stitchrl.types import DatasetSpec
 

@@ -1,0 +1,62 @@
+"""What a run's evaluations come to: success by task, by what a task expects, by segments needed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+HEADLINE = 3  # evaluations whose mean is the headline
+
+
+def success_of(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Share of successful episodes of each task."""
+    names = dict.fromkeys(row["task"] for row in rows)
+    return {name: float(np.mean([row["success"] for row in rows if row["task"] == name])) for name in names}
+
+
+def metrics(success: dict[str, float], certificate: dict[str, Any]) -> dict[str, float]:
+    """One evaluation's values by the names of the contract: eval/<task>/success, eval/seen/success ..."""
+    metrics = {f"eval/{name}/success": value for name, value in success.items()}
+    for expect in ("seen", "unseen"):
+        values = [success[task["name"]] for task in certificate["tasks"] if task["expect"] == expect]
+        if values:
+            metrics[f"eval/{expect}/success"] = float(np.mean(values))
+    return metrics
+
+
+def _over_time(names: Sequence[str], results: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Headline (mean of the last three evaluations), final and best success over the tasks `names`."""
+    curve = [float(np.mean([result["success"][name] for name in names])) for result in results]
+    return {
+        "success": round(float(np.mean(curve[-HEADLINE:])), 4),
+        "final": round(curve[-1], 4),
+        "best": round(max(curve), 4),
+    }
+
+
+def task_summaries(
+    certificate: dict[str, Any], results: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], episodes: int
+) -> list[dict[str, Any]]:
+    """Per task: what the certificate says of it and how it went; mean_length is over the last successful episodes."""
+    summaries = []
+    for task in certificate["tasks"]:
+        lengths = [row["length"] for row in rows if row["task"] == task["name"] and row["success"]]
+        keys = ("name", "expect", "status", "segments_needed", "path_length", "step_limit", "ceiling")
+        summaries.append(
+            {key: task[key] for key in keys}
+            | _over_time([task["name"]], results)
+            | {"episodes": episodes, "mean_length": round(float(np.mean(lengths)), 1) if lengths else None}
+        )
+    return summaries
+
+
+def group(tasks: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Several tasks as one, or null where there are none; `episodes` counts those of one evaluation."""
+    if not tasks:
+        return None
+    return _over_time([t["name"] for t in tasks], results) | {"episodes": sum(t["episodes"] for t in tasks)}
+
+
+def by_segments(tasks: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    needed = sorted({task["segments_needed"] for task in tasks if task["segments_needed"] is not None})
+    return {str(k): group([task for task in tasks if task["segments_needed"] == k], results) for k in needed}
