@@ -117,6 +117,7 @@ Read them with Minari:
 
 ```python
 import minari
+
 dataset = minari.load_dataset("stitchrl/{name}")
 for episode in dataset.iterate_episodes():
     print(episode.observations.shape, episode.actions.shape)
