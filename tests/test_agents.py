@@ -40,6 +40,8 @@ def plain_learner(agent):
 def configured(name, seed=0):
     """A learner of a small agent from conf/agent."""
     small = ["budget.hidden_dims=[16,16]", "budget.batch_size=32"]
+    if name == "gcbc_egocentric":
+        small.append("agent.orientation=[0,1,2,3]")  # of an ant in its file; here observations have four columns
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", [f"agent={name}", *small, *(["agent.width=16", "agent.blocks=1"] * (name == "dt"))])
     torch.manual_seed(seed)
