@@ -120,7 +120,7 @@ def run(
     ):
 
         def save() -> None:
-            state = {
+            reached = {
                 "origin": origin,
                 "learner": learner.state_dict(),
                 "sampler": sampler.state_dict(),
@@ -130,7 +130,7 @@ def run(
                 "seconds": seconds | {"before": seconds["before"] + time.monotonic() - began},
                 "log_sizes": log.sizes(),
             }
-            write(checkpoint, lambda path: torch.save(state, path))
+            write(checkpoint, lambda path: torch.save(reached, path))
 
         saved = time.monotonic()
         while True:
@@ -171,7 +171,7 @@ def run(
         "augmentation": augmentation,
         "updates_per_s": round(settings.steps / seconds["updating"], 1),
         "wall_s": round(seconds["before"] + time.monotonic() - began, 1),
-        "versions": _versions(),
+        "versions": origin["versions"],
         "commit": _commit(),
     }
     seen, unseen = summary["seen"], summary["unseen"]

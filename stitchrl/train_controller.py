@@ -6,7 +6,6 @@ holds `log.csv`, `checkpoint.pt`, from which the same command continues, and the
 
 import argparse
 import copy
-import os
 import time
 from importlib.metadata import version
 from itertools import pairwise
@@ -20,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from stitchrl.files import write
 from stitchrl.worlds.ant_controller import ACTION_DIM, FEATURE_DIM, Actor, features, motors
 
 CONTROL_STEP = 0.05  # seconds: five physics steps of 0.01 s
@@ -188,13 +188,11 @@ def save(out: Path, sac: SAC, step: int, replay: dict[str, Tensor], commands: li
         "commands": commands,
         "replay": {key: value[:step].clone() for key, value in replay.items()},
     }
-    torch.save(state, out / "checkpoint.tmp")
-    os.replace(out / "checkpoint.tmp", out / "checkpoint.pt")
+    write(out / "checkpoint.pt", lambda path: torch.save(state, path))
     command = " && ".join(f"python -m stitchrl.train_controller {arguments}" for arguments in commands)
     origin = {"command": command, "environment_steps": str(step), "mujoco": mujoco.__version__}
     origin |= {"torch": torch.__version__, "gymnasium": version("gymnasium")}
-    save_file(sac.averaged.state_dict(), out / "actor.tmp", origin)
-    os.replace(out / "actor.tmp", out / "ant_controller.safetensors")
+    write(out / "ant_controller.safetensors", lambda path: save_file(sac.averaged.state_dict(), path, origin))
 
 
 def train(

@@ -263,6 +263,7 @@ RATE = "a rate in (0, 1) expected, or null"
         *((kind, "actor_loss", "bc", ": 'bc' is not one of ddpgbc, awr") for kind in (GCIQL, CRL, QRL)),
         (GCIVL, "goal_columns", [0, 4], ": [0, 4] given, observations have 4"),
         (GCBC, "goal_columns", [-1], ": [-1] given, observations have 4"),
+        (GCBC, "orientation", [3, 4, 5, 6], ": [3, 4, 5, 6] given, observations have 4"),
         (QRL, "goal_columns", [0, 1], ": [0, 1] given; qrl compares whole observations, use null"),
         (DT, "heads", 3, ": 3 given, a divisor of the width 128 expected"),
         (DT, "window", 0, ": 0 given, a positive number expected"),

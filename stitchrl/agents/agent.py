@@ -33,9 +33,7 @@ class Agent(nn.Module):
         warmup: int = 0,
     ):
         super().__init__()
-        if not all(0 <= column < observation_dim for column in goal_columns):
-            raise ValueError(f"agent.goal_columns: {list(goal_columns)} given, observations have {observation_dim}")
-        self.goal_columns, self.needs = list(goal_columns), needs
+        self.goal_columns, self.needs = check_columns("goal_columns", goal_columns, observation_dim), needs
         self.lr, self.batch_size, self.grad_clip = lr, batch_size, grad_clip
         self.weight_decay, self.warmup = weight_decay, warmup
         self.targets: dict[str, str] = {}  # names of target networks and of the networks that they follow
@@ -55,6 +53,10 @@ class Agent(nn.Module):
         """The goal's columns [..., goal_dim] of whole goal observations [..., obs_dim], standardised."""
         return self.standardise(observations)[..., self.goal_columns]
 
+    def inputs(self, observation: Tensor, goal: Tensor) -> Tensor:
+        """What networks of state and goal are shown: [B, obs_dim + goal_dim]."""
+        return torch.cat([self.standardise(observation), self.goal(goal)], -1)
+
     def make_target(self, name: str) -> nn.Module:
         """A copy of the network `name` for the learner to move after it; assign it to `target_<name>`."""
         self.targets[f"target_{name}"] = name
@@ -63,6 +65,11 @@ class Agent(nn.Module):
     def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to minimise, and its parts for the log."""
         raise NotImplementedError
+
+    @staticmethod
+    def total(parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """What `loss` returns where all parts count alike."""
+        return torch.stack(list(parts.values())).sum(), {key: value.detach() for key, value in parts.items()}
 
     def act(self, observation: Any, goal: Tensor) -> Tensor:
         """Actions [B, act_dim] in [-1, 1] for observations and whole goal observations [B, obs_dim].
@@ -99,3 +106,10 @@ def check_share(name: str, value: float) -> float:
     if not 0 < value < 1:
         raise ValueError(f"agent.{name}: {value} given, a number in (0, 1) expected")
     return value
+
+
+def check_columns(name: str, columns: Sequence[int], observation_dim: int) -> list[int]:
+    """The columns that the keyword `name` gives, ValueError unless observations have them all."""
+    if not all(0 <= column < observation_dim for column in columns):
+        raise ValueError(f"agent.{name}: {list(columns)} given, observations have {observation_dim}")
+    return list(columns)

@@ -52,7 +52,7 @@ class CRL(Agent):
         parts = {"critic_loss": self.critic_loss(batch), "actor_loss": self.actor_loss(batch)}
         if self.actor_loss_name == "awr":
             parts["value_loss"] = self.value_loss(batch)
-        return torch.stack(list(parts.values())).sum(), {key: value.detach() for key, value in parts.items()}
+        return self.total(parts)
 
     def critic_loss(self, batch: Batch) -> Tensor:
         now = torch.cat([self.standardise(batch.observations), batch.actions], -1)
@@ -77,7 +77,7 @@ class CRL(Agent):
         return -q.mean() / (q.detach().abs().mean() + 1e-6) + self.alpha * cloning.mean()
 
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:
-        return self.actor(torch.cat([self.standardise(observation), self.goal(goal)], -1)).clamp(-1, 1)
+        return self.actor(self.inputs(observation, goal)).clamp(-1, 1)
 
 
 class Bilinear(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from stitchrl.agents.agent import Agent, check_choice, goal_mixture
+from stitchrl.agents.agent import Agent, check_choice, check_columns, goal_mixture
 from stitchrl.agents.networks import ACTORS
 from stitchrl.types import Batch, Needs
 
@@ -42,7 +42,7 @@ class GCBC(Agent):
     ):
         needs = Needs(actor_goals=goal_mixture("actor_goals", actor_goals))
         super().__init__(observation_dim, goal_columns, lr, batch_size, needs, grad_clip)
-        self.orientation = None if orientation is None else list(orientation)
+        self.orientation = orientation and check_columns("orientation", orientation, observation_dim)
         check_choice("actor", actor, list(ACTORS))
         check_choice("activation", activation, list(ACTIVATIONS))
         goal_dim = len(self.goal_columns) if orientation is None else 4

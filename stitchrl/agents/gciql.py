@@ -58,7 +58,7 @@ class GCIQL(Agent):
             "critic_loss": self.critic_loss(batch),
             "actor_loss": self.actor_loss(batch),
         }
-        return torch.stack(list(parts.values())).sum(), {key: value.detach() for key, value in parts.items()}
+        return self.total(parts)
 
     def value_loss(self, batch: Batch) -> Tensor:
         now = self.inputs(batch.observations, batch.value_goals)
@@ -89,7 +89,3 @@ class GCIQL(Agent):
 
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:
         return self.actor(self.inputs(observation, goal)).clamp(-1, 1)
-
-    def inputs(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """What the networks are shown [B, obs_dim + goal_dim]."""
-        return torch.cat([self.standardise(observation), self.goal(goal)], -1)

@@ -47,7 +47,7 @@ class GCIVL(Agent):
 
     def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         parts = {"value_loss": self.value_loss(batch), "actor_loss": self.actor_loss(batch)}
-        return torch.stack(list(parts.values())).sum(), {key: value.detach() for key, value in parts.items()}
+        return self.total(parts)
 
     def value_loss(self, batch: Batch) -> Tensor:
         now, following = (self.inputs(s, batch.value_goals) for s in (batch.observations, batch.next_observations))
@@ -69,7 +69,3 @@ class GCIVL(Agent):
 
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:
         return self.actor(self.inputs(observation, goal)).clamp(-1, 1)
-
-    def inputs(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """What the networks are shown [B, obs_dim + goal_dim]."""
-        return torch.cat([self.standardise(observation), self.goal(goal)], -1)

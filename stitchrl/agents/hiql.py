@@ -61,12 +61,12 @@ class HIQL(Agent):
             "low_actor_loss": self.low_actor_loss(batch),
             "high_actor_loss": self.high_actor_loss(batch),
         }
-        return torch.stack(list(parts.values())).sum(), {key: value.detach() for key, value in parts.items()}
+        return self.total(parts)
 
     def represent(self, observation: Tensor, goal: Tensor, target: bool = False) -> Tensor:
         """phi(state, goal) [B, rep_dim] at length sqrt(rep_dim)."""
         phi = self.target_phi if target else self.phi
-        return unit(phi(torch.cat([self.standardise(observation), self.goal(goal)], -1)))
+        return unit(phi(self.inputs(observation, goal)))
 
     def values(self, observation: Tensor, goal: Tensor, target: bool = False) -> Tensor:
         """Both twins' values [2, B] of states for goals."""
@@ -100,13 +100,11 @@ class HIQL(Agent):
             now, later = (self.values(s, batch.goals).mean(0) for s in (batch.observations, batch.subgoals))
             weight = (self.high_alpha * (later - now)).exp().clamp(max=100)
             rep = self.represent(batch.observations, batch.subgoals)
-        shown = torch.cat([self.standardise(batch.observations), self.goal(batch.goals)], -1)
-        return (weight * self.high_actor.loss(shown, rep)).mean()
+        return (weight * self.high_actor.loss(self.inputs(batch.observations, batch.goals), rep)).mean()
 
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:
-        state = self.standardise(observation)
-        subgoal = unit(self.high_actor(torch.cat([state, self.goal(goal)], -1)))
-        return self.low_actor(torch.cat([state, subgoal], -1)).clamp(-1, 1)
+        subgoal = unit(self.high_actor(self.inputs(observation, goal)))
+        return self.low_actor(torch.cat([self.standardise(observation), subgoal], -1)).clamp(-1, 1)
 
 
 def unit(rep: Tensor) -> Tensor:

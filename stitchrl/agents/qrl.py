@@ -62,7 +62,7 @@ class QRL(Agent):
         parts = {"value_loss": self.value_loss(batch), "actor_loss": self.actor_loss(batch)}
         if self.actor_loss_name == "ddpgbc":
             parts["dynamics_loss"] = self.dynamics_loss(batch)
-        return torch.stack(list(parts.values())).sum(), {key: value.detach() for key, value in parts.items()}
+        return self.total(parts)
 
     def value_loss(self, batch: Batch) -> Tensor:
         state, following, goal = (
@@ -99,10 +99,6 @@ class QRL(Agent):
 
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:
         return self.actor(self.inputs(observation, goal)).clamp(-1, 1)
-
-    def inputs(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """What the actor is shown [B, 2 obs_dim]."""
-        return torch.cat([self.standardise(observation), self.goal(goal)], -1)
 
 
 class IQE(nn.Module):
