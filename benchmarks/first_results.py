@@ -2,16 +2,15 @@
 
     python benchmarks/first_results.py [--only NAME] [--processes 2]
 
-Runs what is missing under runs/first/ and rewrites results/first_results.csv after each run: the report's rows, one per
-run. An interruption costs the runs in progress.
+Runs what has no row in results/first_results.csv, under runs/first/, and adds the report's row for each run that ends.
 """
 
 import argparse
+import csv
 from pathlib import Path
 
 from queue_of_runs import Job, run_all
 
-from stitchrl.files import write
 from stitchrl.report.runs import find_runs
 from stitchrl.report.tables import to_csv
 
@@ -43,7 +42,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     options = parser.parse_args()
     jobs = [job(*row, seed) for row in ROWS if row[0].startswith(options.only) for seed in SEEDS]
-    run_all(jobs, options.processes, lambda: write(TABLE, lambda path: path.write_text(to_csv(find_runs([RUNS])))))
+    run_all(jobs, options.processes, TABLE, lambda: list(csv.DictReader(to_csv(find_runs([RUNS])).splitlines())))
 
 
 if __name__ == "__main__":

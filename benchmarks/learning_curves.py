@@ -2,19 +2,16 @@
 
     python benchmarks/learning_curves.py [--agents dt,hiql] [--processes 2]
 
-Runs what is missing under runs/curves/ and rewrites results/learning_curves.csv after each run: one row for each
-evaluation, success over seen and over unseen tasks. An interruption costs the runs in progress.
+Runs what has no rows in results/learning_curves.csv, under runs/curves/, and adds the rows of each run that ends: one
+for each evaluation, success over seen and over unseen tasks.
 """
 
 import argparse
-import csv
 import json
 from collections import defaultdict
 from pathlib import Path
 
-from queue_of_runs import Job, run_all
-
-from stitchrl.files import write
+from queue_of_runs import Job, Row, run_all
 
 RUNS = Path("runs/curves")
 TABLE = Path(__file__).parent / "results" / "learning_curves.csv"
@@ -42,24 +39,23 @@ def job(agent: str, seed: int) -> Job:
     return Job(RUNS / f"{agent}-s{seed}", ["dataset=pointmaze_dev_regions"], others)
 
 
-def write_table(path: Path) -> None:
+def find_rows() -> list[Row]:
     """One row for each evaluation of each finished run."""
-    with open(path, "w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["agent", "seed", "step", "seen", "unseen", "updates_per_s", "dataset_sha256", "commit"])
-        for summary_path in sorted(RUNS.glob("*/summary.json")):
-            summary = json.loads(summary_path.read_text())
-            expect = {task["name"]: task["expect"] for task in summary["tasks"]}
-            success: dict[tuple[int, str], list[bool]] = defaultdict(list)
-            for line in (summary_path.parent / "eval.jsonl").read_text().splitlines():
-                row = json.loads(line)
-                success[row["step"], expect[row["task"]]].append(row["success"])
-            for step in sorted({step for step, _ in success}):
-                means = [
-                    round(sum(values) / len(values), 4) for values in (success[step, "seen"], success[step, "unseen"])
-                ]
-                origin = [summary[key] for key in ("updates_per_s", "dataset_sha256", "commit")]
-                table.writerow([summary["agent"], summary["seed"], step, *means, *origin])
+    rows = []
+    for path in sorted(RUNS.glob("*/summary.json")):
+        summary = json.loads(path.read_text())
+        expect = {task["name"]: task["expect"] for task in summary["tasks"]}
+        success: dict[tuple[int, str], list[bool]] = defaultdict(list)
+        for line in (path.parent / "eval.jsonl").read_text().splitlines():
+            episode = json.loads(line)
+            success[episode["step"], expect[episode["task"]]].append(episode["success"])
+        for step in sorted({step for step, _ in success}):
+            row = {"agent": summary["agent"], "seed": summary["seed"], "step": step}
+            for kind in ("seen", "unseen"):
+                row[kind] = round(sum(success[step, kind]) / len(success[step, kind]), 4)
+            origin = {key: summary[key] for key in ("updates_per_s", "dataset_sha256", "commit")}
+            rows.append({**row, **origin, "folder": str(path.parent)})
+    return rows
 
 
 def main() -> None:
@@ -68,7 +64,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     options = parser.parse_args()
     jobs = [job(agent, seed) for seed in SEEDS for agent in options.agents.split(",")]
-    run_all(jobs, options.processes, lambda: write(TABLE, write_table))
+    run_all(jobs, options.processes, TABLE, find_rows)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
-"""A queue of training runs, several at a time, that goes on where it was interrupted. What benchmarks share."""
+"""A queue of training runs, several at a time, and the table of what they found. What benchmarks share."""
 
+import csv
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from stitchrl.files import write
+
+Row = dict[str, Any]
 
 
 class Job(NamedTuple):
@@ -17,28 +22,47 @@ class Job(NamedTuple):
     others: list[str]
 
 
-def run_all(jobs: Sequence[Job], processes: int, after_each: Callable[[], None]) -> None:
-    """Generate the jobs' datasets, then run those that have no summary yet, and call `after_each` when one is there.
+def run_all(jobs: Sequence[Job], processes: int, table: Path, find_rows: Callable[[], list[Row]]) -> None:
+    """Run the jobs that have no row in the table, and bring the table up to date as soon as one ends.
 
-    An interruption costs the runs in progress. A run that fails is named on stderr, and the others go on.
+    table: a CSV file whose column "folder" says which run a row is of. find_rows: the rows of all finished runs whose
+    folders are here; they take the place of the table's own, and rows of runs that were made elsewhere stay. A run that
+    was interrupted goes on, one that fails is named on stderr, and the others go on.
     """
+    done = {row["folder"] for row in read_csv(table)}
+    jobs = [job for job in jobs if str(job.folder) not in done]
     for dataset in dict.fromkeys(tuple(job.dataset) for job in jobs):  # before the runs: no two generate it at once
         subprocess.run([sys.executable, "-m", "stitchrl.generate", *dataset, "if_missing=true"], check=True)
     reporting = Lock()
 
     def run(job: Job) -> None:
-        if not (job.folder / "summary.json").exists():
-            job.folder.mkdir(parents=True, exist_ok=True)
-            arguments = [*job.dataset, *job.others, "workers=1", f"hydra.run.dir={job.folder}"]
-            with open(job.folder / "log.txt", "w") as log:
-                done = subprocess.run([sys.executable, "-m", "stitchrl", *arguments], stdout=log, stderr=log)
-            if done.returncode:
-                print(f"{job.folder}: exit status {done.returncode}, see {job.folder}/log.txt", file=sys.stderr)
-                return
+        job.folder.mkdir(parents=True, exist_ok=True)
+        arguments = [*job.dataset, *job.others, "workers=1", f"hydra.run.dir={job.folder}"]
+        with open(job.folder / "log.txt", "a") as log:
+            ended = subprocess.run([sys.executable, "-m", "stitchrl", *arguments], stdout=log, stderr=log)
+        if ended.returncode:
+            print(f"{job.folder}: exit status {ended.returncode}, see {job.folder}/log.txt", file=sys.stderr)
+            return
         with reporting:
-            after_each()
+            found = find_rows()
+            here = {row["folder"] for row in found}
+            rows = found + [row for row in read_csv(table) if row["folder"] not in here]
+            write(table, lambda path: write_csv(path, rows))
             print(job.folder, flush=True)
 
     with ThreadPoolExecutor(processes) as pool:
         for future in [pool.submit(run, job) for job in jobs]:
             future.result()
+
+
+def read_csv(path: Path) -> list[Row]:
+    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Runs in the order of their folders; a run's rows in their own order. What a row lacks stays empty."""
+    columns = dict.fromkeys(key for row in rows for key in row if key != "folder")
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, [*columns, "folder"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: str(row["folder"])))
