@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from stitchrl.data.paths import Sample, TrajectorySampler
 from stitchrl.evaluate import Evaluator
 from stitchrl.factory import Dataset, make_tasks, open_dataset
 from stitchrl.files import write, write_arrays, write_json
-from stitchrl.learner import Learner
+from stitchrl.learner import Learner, Precision
 from stitchrl.log import Log
 from stitchrl.summary import HEADLINE, by_segments, group, metrics, success_of, task_summaries
 from stitchrl.types import DatasetSpec
@@ -47,7 +47,7 @@ class Settings:
     decay: bool
     average: float
     device: str
-    precision: Literal["highest", "high", "medium"]
+    precision: Precision
     workers: int
     identity: str  # a hash of all that decides the run's numbers
 
@@ -210,8 +210,8 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"budget.episodes: {settings.episodes} given, a positive number expected")
     if not 0 <= settings.average < 1:
         raise ValueError(f"learner.average: {settings.average} given, a rate in [0, 1) expected")
-    if settings.precision not in ("highest", "high", "medium"):
-        raise ValueError(f"precision: {settings.precision!r} is not one of highest, high, medium")
+    if settings.precision not in get_args(Precision):
+        raise ValueError(f"precision: {settings.precision!r} is not one of {', '.join(get_args(Precision))}")
     if settings.device != "cpu":
         raise ValueError(f"device: {settings.device!r} given, only cpu is supported so far")
 

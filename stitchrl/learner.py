@@ -9,12 +9,16 @@ from torch import Generator, Tensor, nn
 from stitchrl.agents.agent import Agent
 from stitchrl.types import Batch
 
+Precision = Literal["highest", "high", "medium", "bfloat16"]
+
 
 class Learner:
     """Adam at the agent's own learning rate, with its warm-up, weight decay and clipping of gradients.
 
     decay: whether the learning rate falls to zero over `steps` as a cosine, or stays. average: rate in [0, 1) of the
-    exponential moving average of the weights that is evaluated, 0 for the weights themselves.
+    exponential moving average of the weights that is evaluated, 0 for the weights themselves. precision: of
+    float32 matrix products, as torch.set_float32_matmul_precision has it; bfloat16: networks in bfloat16 but for their
+    last layers, losses and weights in float32 (for processors that multiply it faster).
     """
 
     def __init__(
@@ -23,9 +27,10 @@ class Learner:
         steps: int,
         decay: bool,
         average: float,
-        precision: Literal["highest", "high", "medium"],
+        precision: Precision,
     ):
-        torch.set_float32_matmul_precision(precision)
+        self.autocast = precision == "bfloat16"
+        torch.set_float32_matmul_precision("highest" if precision == "bfloat16" else precision)
         self.agent, self.average, self.step = agent, average, 0
         self.parameters: list[Tensor] = [parameter for parameter in agent.parameters() if parameter.requires_grad]
         self.averaged = [parameter.detach().clone() for parameter in self.parameters]
@@ -46,11 +51,14 @@ class Learner:
 
     def update(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
         """One gradient step; the loss's parts and the gradient's norm, as scalars still on the device."""
-        loss, parts = self.agent.loss(batch, rng)
+        with torch.autocast(batch.observations.device.type, torch.bfloat16, enabled=self.autocast):
+            loss, parts = self.agent.loss(batch, rng)
         self.optimizer.zero_grad()
         loss.backward()
-        largest = math.inf if self.agent.grad_clip is None else self.agent.grad_clip
-        parts["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, largest)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        parts["grad_norm"] = nn.utils.get_total_norm(gradients)
+        if self.agent.grad_clip is not None:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.agent.grad_clip, parts["grad_norm"])
         self.optimizer.step()
         self.schedule.step()
         self.step += 1

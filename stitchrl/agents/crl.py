@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from stitchrl.agents.agent import Agent, check_choice, goal_mixture
-from stitchrl.agents.networks import GaussianActor, Twins, frozen
+from stitchrl.agents.networks import GaussianActor, Twins, frozen, negative_log_likelihood
 from stitchrl.types import Batch, Needs
 
 VALUE_GOALS = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": 0.99}
@@ -65,7 +65,8 @@ class CRL(Agent):
     def actor_loss(self, batch: Batch) -> Tensor:
         state, goal = self.standardise(batch.observations), self.goal(batch.goals)
         now = torch.cat([state, goal], -1)
-        cloning = self.actor.loss(now, batch.actions)
+        action = self.actor(now)
+        cloning = negative_log_likelihood(action, batch.actions)
         if self.actor_loss_name == "awr":
             with torch.no_grad():
                 q = self.critic(torch.cat([state, batch.actions], -1), goal).amin(0)
@@ -73,7 +74,7 @@ class CRL(Agent):
                 weight = (self.alpha * advantage).exp().clamp(max=100)
             return (weight * cloning).mean()
         with frozen(self.critic):
-            q = self.critic(torch.cat([state, self.actor(now).clamp(-1, 1)], -1), goal).amin(0)
+            q = self.critic(torch.cat([state, action.clamp(-1, 1)], -1), goal).amin(0)
         return -q.mean() / (q.detach().abs().mean() + 1e-6) + self.alpha * cloning.mean()
 
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:
@@ -85,13 +86,13 @@ class Bilinear(nn.Module):
 
     def __init__(self, input_dim: int, goal_dim: int, hidden_dims: Sequence[int], latent_dim: int):
         super().__init__()
-        self.phi = Twins([input_dim, *hidden_dims, latent_dim])
-        self.psi = Twins([goal_dim, *hidden_dims, latent_dim])
+        self.phi = Twins([input_dim, *hidden_dims, latent_dim], exact=False)
+        self.psi = Twins([goal_dim, *hidden_dims, latent_dim], exact=False)
         self.scale = 1 / math.sqrt(latent_dim)
 
     def forward(self, x: Tensor, goal: Tensor) -> Tensor:
         """Each row of x [B, input_dim] with its own goal [B, goal_dim]: [2, B]."""
-        return (self.phi(x) * self.psi(goal)).sum(-1) * self.scale
+        return (self.phi(x).to(x.dtype) * self.psi(goal)).sum(-1) * self.scale
 
     def all_pairs(self, x: Tensor, goal: Tensor) -> Tensor:
         """Each row of x with each goal: [2, B, B]."""
@@ -100,5 +101,6 @@ class Bilinear(nn.Module):
 
 def contrastive_loss(logits: Tensor) -> Tensor:
     """Binary cross-entropy of telling the diagonal of [2, B, B] from the rest, averaged."""
-    own = torch.eye(logits.shape[-1], dtype=logits.dtype, device=logits.device).expand_as(logits)
-    return nn.functional.binary_cross_entropy_with_logits(logits, own)
+    exact = torch.promote_types(logits.dtype, torch.float32)
+    own = logits.diagonal(dim1=-2, dim2=-1)
+    return (nn.functional.softplus(logits).sum(dtype=exact) - own.sum(dtype=exact)) / logits.numel()

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from stitchrl.agents.agent import Agent, goal_mixture
+from stitchrl.agents.networks import OutputLinear
 from stitchrl.types import Batch, Needs, Window
 
 FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
@@ -51,7 +52,7 @@ class DT(Agent):
         self.embed_step = nn.Embedding(window, width)
         self.first_norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
         self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(blocks)))
-        self.last_norm, self.head = nn.LayerNorm(width), nn.Linear(width, action_dim)
+        self.last_norm, self.head = nn.LayerNorm(width), OutputLinear(width, action_dim)
 
     def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         loss = self.actor_loss(batch)

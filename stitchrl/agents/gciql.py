@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from stitchrl.agents.agent import Agent, check_choice, check_share, goal_mixture
-from stitchrl.agents.networks import GaussianActor, Twins, frozen, mlp
+from stitchrl.agents.networks import GaussianActor, Twins, frozen, mlp, negative_log_likelihood
 from stitchrl.types import Batch, Needs
 
 VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.99}
@@ -77,14 +77,15 @@ class GCIQL(Agent):
 
     def actor_loss(self, batch: Batch) -> Tensor:
         now = self.inputs(batch.observations, batch.goals)
-        cloning = self.actor.loss(now, batch.actions)
+        action = self.actor(now)
+        cloning = negative_log_likelihood(action, batch.actions)
         if self.actor_loss_name == "awr":
             with torch.no_grad():
                 q = self.critic(torch.cat([now, batch.actions], -1)).squeeze(-1).amin(0)
                 weight = (self.alpha * (q - self.value(now).squeeze(-1))).exp().clamp(max=100)
             return (weight * cloning).mean()
         with frozen(self.critic):
-            q = self.critic(torch.cat([now, self.actor(now).clamp(-1, 1)], -1)).squeeze(-1).amin(0)
+            q = self.critic(torch.cat([now, action.clamp(-1, 1)], -1)).squeeze(-1).amin(0)
         return -q.mean() / (q.detach().abs().mean() + 1e-6) + self.alpha * cloning.mean()
 
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:

@@ -68,11 +68,14 @@ class HIQL(Agent):
         phi = self.target_phi if target else self.phi
         return unit(phi(self.inputs(observation, goal)))
 
+    def show(self, observation: Tensor, goal: Tensor, target: bool = False) -> Tensor:
+        """States and representations of goals: [B, obs_dim + rep_dim]."""
+        return torch.cat([self.standardise(observation), self.represent(observation, goal, target)], -1)
+
     def values(self, observation: Tensor, goal: Tensor, target: bool = False) -> Tensor:
         """Both twins' values [2, B] of states for goals."""
         value = self.target_value if target else self.value
-        rep = self.represent(observation, goal, target)
-        return value(torch.cat([self.standardise(observation), rep], -1)).squeeze(-1)
+        return value(self.show(observation, goal, target)).squeeze(-1)
 
     def value_loss(self, batch: Batch) -> Tensor:
         reward = batch.value_reached.float() - 1
@@ -87,12 +90,9 @@ class HIQL(Agent):
 
     def low_actor_loss(self, batch: Batch) -> Tensor:
         with torch.no_grad():
-            now, following = (
-                self.values(s, batch.near_goals).mean(0) for s in (batch.observations, batch.next_observations)
-            )
-            weight = (self.low_alpha * (following - now)).exp().clamp(max=100)
-            rep = self.represent(batch.observations, batch.near_goals)
-        shown = torch.cat([self.standardise(batch.observations), rep], -1)
+            shown, next_shown = (self.show(s, batch.near_goals) for s in (batch.observations, batch.next_observations))
+            advantage = (self.value(next_shown) - self.value(shown)).squeeze(-1).mean(0)
+            weight = (self.low_alpha * advantage).exp().clamp(max=100)
         return (weight * self.low_actor.loss(shown, batch.actions)).mean()
 
     def high_actor_loss(self, batch: Batch) -> Tensor:

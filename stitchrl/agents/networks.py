@@ -8,6 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+Tensors = Sequence[Tensor]
+
 
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
@@ -22,19 +24,32 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+class OutputLinear(nn.Linear):
+    """A last layer: in float32 also under autocast, since losses compare values that differ little."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight.dtype))
+
+
 def mlp(dims: Sequence[int], activation: type[nn.Module] = nn.GELU, layer_norm: bool = False) -> nn.Sequential:
     """A network of widths `dims`, input first, whose last layer is linear. layer_norm: after each activation."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(dims[:-1]):
         layers += [nn.Linear(fan_in, fan_out), activation(), *([nn.LayerNorm(fan_out)] if layer_norm else [])]
-    return nn.Sequential(*layers, nn.Linear(dims[-2], dims[-1]))
+    return nn.Sequential(*layers, OutputLinear(dims[-2], dims[-1]))
 
 
 class Twins(nn.Module):
-    """Two MLPs of one shape, GELU and layer norm as in OGBench's critics, evaluated as one batched product."""
+    """Two MLPs of one shape, GELU and layer norm as in OGBench's critics. exact: as OutputLinear.
 
-    def __init__(self, dims: Sequence[int]):
+    Their parameters are stacked, which spares the optimiser half of the tensors. They are evaluated one after the
+    other: so activations stay in the cache, and a batched product was slower (benchmarks/speed.py).
+    """
+
+    def __init__(self, dims: Sequence[int], exact: bool = True):
         super().__init__()
+        self.exact = exact
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         self.scales, self.shifts = nn.ParameterList(), nn.ParameterList()  # of the layer norms
         for fan_in, fan_out in pairwise(dims):
@@ -47,13 +62,18 @@ class Twins(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Both networks' values [2, B, dims[-1]] of x [B, dims[0]]."""
-        x = x.expand(2, *x.shape)
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, x, weight)
-            if i < len(self.scales):
-                x = nn.functional.layer_norm(nn.functional.gelu(x), x.shape[-1:])
-                x = torch.addcmul(self.shifts[i], x, self.scales[i])
-        return x
+        kinds = (self.weights, self.biases, self.scales, self.shifts)
+        first, second = zip(*(zip(*(p.unbind() for p in kind), strict=True) for kind in kinds), strict=True)
+        return torch.stack([self.one(x, *first), self.one(x, *second)])
+
+    def one(self, x: Tensor, weights: Tensors, biases: Tensors, scales: Tensors, shifts: Tensors) -> Tensor:
+        for weight, bias, scale, shift in zip(weights, biases, scales, shifts, strict=False):
+            x = nn.functional.gelu(torch.addmm(bias, x, weight))
+            x = nn.functional.layer_norm(x, x.shape[-1:], scale[0], shift[0])
+        if not self.exact:
+            return torch.addmm(biases[-1], x, weights[-1])
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.addmm(biases[-1], x.to(weights[-1].dtype), weights[-1])
 
 
 class DeterministicActor(nn.Module):
@@ -87,7 +107,12 @@ class GaussianActor(nn.Module):
 
     def loss(self, x: Tensor, actions: Tensor) -> Tensor:
         """The negative log-likelihood [B] of actions [B, act_dim] for inputs x."""
-        return 0.5 * ((self(x) - actions).square() + math.log(2 * math.pi)).sum(-1)
+        return negative_log_likelihood(self(x), actions)
+
+
+def negative_log_likelihood(mean: Tensor, actions: Tensor) -> Tensor:
+    """Of actions [B, act_dim] under normal distributions of standard deviation 1 about `mean`: [B]."""
+    return 0.5 * ((mean - actions).square() + math.log(2 * math.pi)).sum(-1)
 
 
 class MixtureActor(nn.Module):

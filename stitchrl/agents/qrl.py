@@ -6,7 +6,6 @@ data (DDPG+BC), or is fitted by advantage-weighted regression. Goals are whole o
 space for both.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from stitchrl.agents.agent import Agent, check_choice, goal_mixture
-from stitchrl.agents.networks import GaussianActor, frozen, mlp
+from stitchrl.agents.networks import GaussianActor, frozen, mlp, negative_log_likelihood
 from stitchrl.types import Batch, Needs
 
 VALUE_GOALS = {"current": 0.0, "trajectory": 0.0, "random": 1.0, "discount": None}
@@ -59,42 +58,45 @@ class QRL(Agent):
         self.actor = GaussianActor([2 * observation_dim, *hidden_dims, action_dim])
 
     def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        parts = {"value_loss": self.value_loss(batch), "actor_loss": self.actor_loss(batch)}
+        state, following = self.encode(batch.observations), self.encode(batch.next_observations)
+        parts = {
+            "value_loss": self.value_loss(state, following, self.encode(batch.value_goals)),
+            "actor_loss": self.actor_loss(batch, state.detach(), following.detach()),
+        }
         if self.actor_loss_name == "ddpgbc":
-            parts["dynamics_loss"] = self.dynamics_loss(batch)
+            parts["dynamics_loss"] = self.dynamics_loss(state, batch.actions, following)
         return self.total(parts)
 
-    def value_loss(self, batch: Batch) -> Tensor:
-        state, following, goal = (
-            self.encoder(self.standardise(s)) for s in (batch.observations, batch.next_observations, batch.value_goals)
-        )
+    def encode(self, observation: Tensor) -> Tensor:
+        """The latent state [B, latent_dim] of whole observations."""
+        return self.encoder(self.standardise(observation))
+
+    def value_loss(self, state: Tensor, following: Tensor, goal: Tensor) -> Tensor:
         apart = 100 * nn.functional.softplus(5 - self.distance(state, goal) / 100).mean()
         step = (self.distance(state, following) - 1).relu().square().mean()
         multiplier = self.log_multiplier.exp()
         return apart + multiplier.detach() * step + multiplier * (self.eps - step.detach())
 
-    def dynamics_loss(self, batch: Batch) -> Tensor:
-        state, following = (self.encoder(self.standardise(s)) for s in (batch.observations, batch.next_observations))
-        predicted = self.predict(state, batch.actions)
+    def dynamics_loss(self, state: Tensor, action: Tensor, following: Tensor) -> Tensor:
+        predicted = self.predict(state, action)
         return (self.distance(following, predicted) + self.distance(predicted, following)).mean() / 2
 
     def predict(self, latent: Tensor, action: Tensor) -> Tensor:
         """The latent state [B, latent_dim] after an action."""
         return latent + self.dynamics(torch.cat([latent, action], -1))
 
-    def actor_loss(self, batch: Batch) -> Tensor:
-        now = self.inputs(batch.observations, batch.goals)
-        cloning = self.actor.loss(now, batch.actions)
+    def actor_loss(self, batch: Batch, state: Tensor, following: Tensor) -> Tensor:
+        action = self.actor(self.inputs(batch.observations, batch.goals))
+        cloning = negative_log_likelihood(action, batch.actions)
         with torch.no_grad():
-            state, goal = (self.encoder(self.standardise(s)) for s in (batch.observations, batch.goals))
+            goal = self.encode(batch.goals)
         if self.actor_loss_name == "awr":
             with torch.no_grad():
-                following = self.encoder(self.standardise(batch.next_observations))
                 advantage = self.distance(state, goal) - self.distance(following, goal)
                 weight = (self.alpha * advantage).exp().clamp(max=100)
             return (weight * cloning).mean()
         with frozen(self.dynamics, self.distance):
-            q = -self.distance(self.predict(state, self.actor(now).clamp(-1, 1)), goal)
+            q = -self.distance(self.predict(state, action.clamp(-1, 1)), goal)
         return -q.mean() / (q.detach().abs().mean() + 1e-6) + self.alpha * cloning.mean()
 
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:
@@ -114,11 +116,33 @@ class IQE(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Distances [B] from x to y [B, latent_dim]."""
         x, y = (z.unflatten(-1, (-1, COMPONENT_DIM)) for z in (x, y))
-        low, order = x.sort(-1)
-        # In the order of their lower ends, an interval adds what lies beyond all that came before it.
-        high = torch.maximum(x, y).gather(-1, order)
-        reach = high.cummax(-1).values
-        before = torch.cat([torch.full_like(reach[..., :1], -math.inf), reach[..., :-1]], -1)
-        length = (high - torch.maximum(low, before)).relu().sum(-1)
+        length = UnionLength.apply(x, y)
         weight = self.mix.sigmoid()
         return weight * length.mean(-1) + (1 - weight) * length.amax(-1)
+
+
+class UnionLength(torch.autograd.Function):
+    """The length [...] of the union of intervals [x_i, max(x_i, y_i)] with ends x, y [..., intervals].
+
+    It is the sum of the ends of the union's pieces minus the sum of their beginnings, so its derivatives are 1, 0 and
+    -1: written down here, since automatic differentiation of a sort and a running maximum costs more than all the rest.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        low, order = x.sort(-1)
+        high = torch.maximum(x, y).gather(-1, order)
+        reach, furthest = high.cummax(-1)
+        begins = torch.ones_like(low)
+        begins[..., 1:] = low[..., 1:] > reach[..., :-1]
+        ends = begins.roll(-1, -1)  # where the next one begins; the last one ends too, as the first one begins
+        d_low = torch.zeros_like(x).scatter_(-1, order, begins)
+        d_high = torch.zeros_like(x).scatter_add_(-1, order.gather(-1, furthest), ends)
+        beyond = y > x
+        ctx.save_for_backward(torch.where(beyond, 0, d_high) - d_low, torch.where(beyond, d_high, 0))
+        return (reach * ends - low * begins).sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, Tensor]:
+        d_x, d_y = ctx.saved_tensors
+        return gradient[0][..., None] * d_x, gradient[0][..., None] * d_y
