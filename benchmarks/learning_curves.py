@@ -23,7 +23,7 @@ AGENTS = {
     "gcbc": [],
     "gcbc_gaussian": [],
     "gcbc_mixture": [],
-    "dt": ["agent.width=64"],
+    "dt": ["agent.width=64", "budget.batch_size=64"],  # windows of five steps
     "gcivl": [],
     "gciql": [],
     "crl": LATENT,
@@ -35,7 +35,7 @@ AGENTS = {
 
 
 def job(agent: str, seed: int) -> Job:
-    others = [f"agent={agent}", *AGENTS[agent], "goals=future", "steps=50000", *SMALL, f"seed={seed}"]
+    others = [f"agent={agent}", "goals=future", "steps=50000", *SMALL, *AGENTS[agent], f"seed={seed}"]
     return Job(RUNS / f"{agent}-s{seed}", ["dataset=pointmaze_dev_regions"], others)
 
 

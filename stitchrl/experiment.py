@@ -63,7 +63,7 @@ def run(
 
     A run that was interrupted goes on from its last checkpoint, to the same numbers; a finished one is not run again.
     """
-    began = time.monotonic()
+    began, commit = time.monotonic(), _commit()
     torch.set_num_threads(1)
     _check(settings)
     world = make_world(spec.world, spec.maze)
@@ -146,7 +146,7 @@ def run(
             if learner.step == settings.steps:
                 break
             tick = time.monotonic()
-            parts = learner.update(sampler.sample(agent.batch_size), rng)
+            parts = learner.update(sampler.next(agent.batch_size), rng)
             seconds["updating"] += time.monotonic() - tick
             bar.update()
             if learner.step % LOG_EVERY == 0 or learner.step == settings.steps:
@@ -172,7 +172,7 @@ def run(
         "updates_per_s": round(settings.steps / seconds["updating"], 1),
         "wall_s": round(seconds["before"] + time.monotonic() - began, 1),
         "versions": origin["versions"],
-        "commit": _commit(),
+        "commit": commit,
     }
     seen, unseen = summary["seen"], summary["unseen"]
     summary["raw_difference"] = round(seen["success"] - unseen["success"], 4) if seen and unseen else None

@@ -37,7 +37,7 @@ def plain_learner(agent):
 # Training
 
 
-def configured(name, seed=0):
+def configured(name, seed=0, precision="highest"):
     """A learner of a small agent from conf/agent."""
     small = ["budget.hidden_dims=[16,16]", "budget.batch_size=32"]
     if name == "gcbc_egocentric":
@@ -46,7 +46,7 @@ def configured(name, seed=0):
         config = compose("config", [f"agent={name}", *small, *(["agent.width=16", "agent.blocks=1"] * (name == "dt"))])
     torch.manual_seed(seed)
     agent = instantiate(config.agent, observation_dim=4, action_dim=2)
-    return Learner(agent, steps=10, decay=True, average=0.9, precision="highest")
+    return Learner(agent, steps=10, decay=True, average=0.9, precision=precision)
 
 
 def walked(learner, count):
@@ -80,6 +80,20 @@ def test_an_agent_trains_reproducibly_and_goes_on_from_a_checkpoint_as_if_never_
     restored.load_state_dict(torch.load(tmp_path / "learner.pt", weights_only=True))
     assert train(restored, batches[5:]) == train(learner, batches[5:])
     assert torch.equal(weights(restored), weights(learner)) and not torch.equal(weights(again), weights(learner))
+
+
+@pytest.mark.parametrize("name", ["gcbc", "dt", "gcivl", "gciql", "crl", "qrl", "hiql"])
+def test_bfloat16_gives_nearly_the_same_losses_and_float32_weights(name):
+    exact, rounded, again = (configured(name, precision=precision) for precision in ("highest", "bfloat16", "bfloat16"))
+    batches = walked(exact, 5)
+    expected = train(exact, batches)
+    for learner in (rounded, again):
+        walked(learner, 0)
+    found = train(rounded, batches)
+    assert found != expected and train(again, batches) == found and torch.equal(weights(again), weights(rounded))
+    for parts, others in zip(found, expected, strict=True):
+        assert parts == pytest.approx(others, rel=0.05, abs=1e-3)
+    assert {tensor.dtype for tensor in rounded.agent.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("kind", [GCIVL, GCIQL, HIQL])

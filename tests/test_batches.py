@@ -9,7 +9,7 @@ from conftest import make_episodes, random_walks
 from scipy.stats import chisquare
 from test_paths import UNLIKELY, slow_ahead, walked
 
-from stitchrl.data.batches import BatchSampler
+from stitchrl.data.batches import BLOCK, BatchSampler
 from stitchrl.data.paths import Future, Stitch
 from stitchrl.types import GoalMixture, Needs, Path
 
@@ -181,6 +181,29 @@ def test_a_sampler_that_is_restored_goes_on_with_the_same_batches(episodes):
     expected = [sampler.sample(100) for _ in range(3)]
     restored.load_state_dict(state)
     assert equal([restored.sample(100) for _ in range(3)], expected)
+
+
+@pytest.mark.parametrize("given", [1, BLOCK // 2, BLOCK, BLOCK + 1])
+def test_a_sampler_that_is_restored_in_a_block_goes_on_with_the_same_batches(episodes, given):
+    sample_path = stitch().bind(episodes)
+    sampler, restored = (BatchSampler(episodes, sample_path, EVERYTHING, seed) for seed in (0, 1))
+    for _ in range(given):
+        sampler.next(10)
+    state = sampler.state_dict()
+    expected = [sampler.next(10) for _ in range(2 * BLOCK)]
+    restored.load_state_dict(state)
+    assert equal([restored.next(10) for _ in range(2 * BLOCK)], expected)
+
+
+def test_a_block_of_batches_is_one_large_batch_in_order(episodes):
+    sample_path = stitch().bind(episodes)
+    sampler, other = (BatchSampler(episodes, sample_path, EVERYTHING, seed=0) for _ in range(2))
+    [whole] = [other.sample(BLOCK * 10)]
+    batches = [sampler.next(10) for _ in range(BLOCK)]
+    for parts, expected in zip(zip(*map(tensors, batches), strict=True), tensors(whole), strict=True):
+        assert torch.equal(torch.cat(parts), expected)
+    without = BatchSampler(episodes, sample_path, Needs(TRAJECTORY), seed=0).next(10)
+    assert without.window is None and without.value_goals is None and without.goals.shape == (10, 4)
 
 
 # Subgoals

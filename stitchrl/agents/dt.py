@@ -51,7 +51,7 @@ class DT(Agent):
         self.embed_action = nn.Linear(action_dim, width)
         self.embed_step = nn.Embedding(window, width)
         self.first_norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
-        self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(blocks)))
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(blocks))
         self.last_norm, self.head = nn.LayerNorm(width), OutputLinear(width, action_dim)
 
     def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -78,8 +78,11 @@ class DT(Agent):
             ],
             2,
         ).flatten(1, 2)
-        hidden = self.last_norm(self.blocks(self.dropout(self.first_norm(tokens))))
-        return self.head(hidden[:, 1::3]).tanh()
+        hidden = self.dropout(self.first_norm(tokens))
+        for block in self.blocks[:-1]:
+            hidden = block(hidden)
+        states = slice(1, None, 3)  # nothing is read from the others
+        return self.head(self.last_norm(self.blocks[-1](hidden, states))).tanh()
 
 
 class Block(nn.Module):
@@ -98,10 +101,10 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, tokens, width] -> the same shape; a token sees those up to itself."""
+    def forward(self, x: Tensor, wanted: slice = slice(None)) -> Tensor:
+        """[B, tokens, width] -> the wanted tokens of the same shape; a token sees those up to itself."""
         q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         drop = self.drop if self.training else 0.0
         seen = nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=drop, is_causal=True)
-        x = x + self.dropout(self.project(seen.transpose(1, 2).flatten(2)))
+        x = x[:, wanted] + self.dropout(self.project(seen.transpose(1, 2)[:, wanted].flatten(2)))
         return x + self.mlp(x)

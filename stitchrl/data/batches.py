@@ -1,5 +1,6 @@
 """Batches: rows drawn uniformly from all transitions, goals as the agent mixes them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.paths import Sample
 from stitchrl.types import Batch, GoalMixture, Needs, Path, Window
+
+BLOCK = 16  # batches that are drawn at once: so that what a call costs counts little beside what is copied
 
 
 class BatchSampler:
@@ -31,6 +34,15 @@ class BatchSampler:
         self.episodes, self.sample_path, self.needs = episodes, sample_path, needs
         self._rng = torch.Generator().manual_seed(2 * seed)
         self._path_rng = torch.Generator().manual_seed(2 * seed + 1)
+        self._waiting: list[Batch] = []  # drawn and not yet given, the next one last
+        self._block_began: dict[str, Any] = {}
+
+    def next(self, size: int) -> Batch:
+        """A batch of `size` transitions, one of a block."""
+        if not self._waiting:
+            self._block_began = self._generators() | {"size": size}
+            self._waiting = split(self.sample(BLOCK * size), size)[::-1]
+        return self._waiting.pop()
 
     def sample(self, size: int) -> Batch:
         """A batch of `size` transitions."""
@@ -63,8 +75,31 @@ class BatchSampler:
         return path, goals, random
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rng": self._rng.get_state(), "path_rng": self._path_rng.get_state()}
+        """What the next batches follow from: those of a block that has begun are drawn again."""
+        if self._waiting:
+            return self._block_began | {"given": BLOCK - len(self._waiting)}
+        return self._generators() | {"given": 0}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._rng.set_state(state["rng"])
         self._path_rng.set_state(state["path_rng"])
+        self._waiting = []
+        for _ in range(state["given"]):
+            self.next(state["size"])
+
+    def _generators(self) -> dict[str, Any]:
+        return {"rng": self._rng.get_state(), "path_rng": self._path_rng.get_state()}
+
+
+def split(batch: Batch, size: int) -> list[Batch]:
+    """Batches of `size` transitions in the order of the given one's."""
+    count = len(batch.observations) // size
+
+    def parts(value: Any) -> Sequence[Any]:
+        if value is None:
+            return [None] * count
+        if isinstance(value, Window):
+            return [Window(*tensors) for tensors in zip(*map(parts, value), strict=True)]
+        return value.split(size)
+
+    return [Batch(*values) for values in zip(*map(parts, batch), strict=True)]

@@ -72,7 +72,8 @@ class Stitch:
 
     def bind(self, episodes: Episodes) -> Sample:
         cluster = self.assign(episodes)
-        members = torch.argsort(cluster, stable=True)  # rows, cluster by cluster
+        rows = torch.argsort(cluster, stable=True)  # cluster by cluster
+        members = torch.stack([rows, episodes.ends[rows]], 1)  # and where their episodes end: one access gives both
         last = torch.bincount(cluster, minlength=self.clusters).cumsum(0) - 1
         first = torch.cat([last.new_zeros(1), last[:-1] + 1])
 
@@ -83,13 +84,12 @@ class Stitch:
             jumps = torch.rand(len(rows), generator=rng) < self.p
             left = torch.where(jumps, torch.randint(1, self.hops + 1, (len(rows),), generator=rng), 0)
             for hop in range(self.hops):
-                jump = left > hop
-                within = cluster[goal]
-                entered = members[_uniform(first[within], last[within], rng)]
-                reached = _later(entered, episodes.ends[entered], discount, rng)
-                leave[:, hop] = torch.where(jump, goal, -1)
-                enter[:, hop] = torch.where(jump, entered, -1)
-                goal = torch.where(jump, reached, goal)
+                jumping = (left > hop).nonzero().squeeze(1)
+                here = goal[jumping]
+                within = cluster[here]
+                entered, end = members[_uniform(first[within], last[within], rng)].unbind(1)
+                leave[jumping, hop], enter[jumping, hop] = here, entered
+                goal[jumping] = _later(entered, end, discount, rng)
             return Path(rows, goal, leave, enter)
 
         return sample
