@@ -192,7 +192,7 @@ class Batch(NamedTuple):
 
     observations: Tensor  # [B, obs_dim]
     actions: Tensor  # [B, act_dim]
-    next_observations: Tensor  # [B, obs_dim]
+    next_observations: Any  # [B, obs_dim], for critics
     goals: Tensor  # [B, obs_dim], the actor's
     value_goals: Any = None  # [B, obs_dim], the critic's
     value_reached: Any = None  # [B] whether the critic's goal is the state itself

@@ -82,7 +82,7 @@ def episodes():
 
 def test_a_batch_holds_transitions_of_the_data():
     episodes = make_episodes(random_walks(count=20, longest=12))
-    [batch], _ = draw(episodes, Needs(TRAJECTORY))
+    [batch], _ = draw(episodes, Needs(TRAJECTORY, TRAJECTORY))
     assert not torch.isnan(batch.actions).any()
     found, rows = (batch.actions[:, None] == episodes.actions).all(2).nonzero().T
     assert torch.equal(found, torch.arange(SIZE))
@@ -93,7 +93,7 @@ def test_a_batch_holds_transitions_of_the_data():
 
 def test_a_batch_holds_nothing_that_the_agent_does_not_need(episodes):
     [batch], _ = draw(episodes, Needs(TRAJECTORY))
-    assert batch[4:] == (None,) * 5
+    assert batch.next_observations is None and batch[4:] == (None,) * 5
 
 
 # Goals

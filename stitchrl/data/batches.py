@@ -50,10 +50,14 @@ class BatchSampler:
         which = torch.randint(len(self.episodes.transitions), (size,), generator=self._rng)
         rows = self.episodes.transitions[which]
         path, goals, random = self._goals(rows, self.needs.actor_goals)
-        batch = Batch(observations[rows], actions[rows], observations[rows + 1], observations[goals])
+        batch = Batch(observations[rows], actions[rows], None, observations[goals])
         if self.needs.value_goals is not None:
             _, value_goals, _ = self._goals(rows, self.needs.value_goals)
-            batch = batch._replace(value_goals=observations[value_goals], value_reached=value_goals == rows)
+            batch = batch._replace(
+                next_observations=observations[rows + 1],
+                value_goals=observations[value_goals],
+                value_reached=value_goals == rows,
+            )
         if self.needs.subgoal_steps is not None:
             near = torch.minimum(rows + self.needs.subgoal_steps, self.episodes.ends[rows])
             on_path = path.ahead(torch.tensor([self.needs.subgoal_steps])).squeeze(1)
