@@ -1,5 +1,6 @@
 """Physics against gymnasium-robotics' own step, episodes against the number of workers, the ant's symmetries."""
 
+import itertools
 import tempfile
 import threading
 
@@ -198,6 +199,21 @@ def test_closing_the_episodes_early_stops_all_fleets():
     next(ended)
     ended.close()
     assert all_stopped(plans, before)
+
+
+def test_fewer_plans_than_lanes_are_shared_out_among_the_fleets():
+    class Noted(Mime):
+        def __init__(self):
+            super().__init__()
+            self.lanes = []
+
+        def plan(self, lane, start, goal, steps, rng):
+            self.lanes.append(lane)
+
+    controllers = [Noted(), Noted()]
+    plans = itertools.islice(many_plans(limit=3), 3)
+    assert len(list(run([Fleet(Statues(), controller) for controller in controllers], plans, RADIUS))) == 3
+    assert [controller.lanes for controller in controllers] == [[0, 1], [0]]
 
 
 # The ant's symmetries. A state is (qpos [15], qvel [14]) in one vector [29].

@@ -54,8 +54,8 @@ class GCIVL(Agent):
         reward = batch.value_reached.float() - 1
         discount = self.discount * (~batch.value_reached).float()
         with torch.no_grad():
-            next_value = self.target_value(following).squeeze(-1)
-            advantage = reward + discount * next_value.amin(0) - self.target_value(now).squeeze(-1).mean(0)
+            next_value, value = self.target_value(torch.cat([following, now])).squeeze(-1).chunk(2, 1)
+            advantage = reward + discount * next_value.amin(0) - value.mean(0)
             target = reward + discount * next_value  # each of the twins has its own
         weight = torch.where(advantage >= 0, self.expectile, 1 - self.expectile)
         return (weight * (target - self.value(now).squeeze(-1)).square()).mean(1).sum()
@@ -63,8 +63,8 @@ class GCIVL(Agent):
     def actor_loss(self, batch: Batch) -> Tensor:
         now, following = (self.inputs(s, batch.goals) for s in (batch.observations, batch.next_observations))
         with torch.no_grad():
-            advantage = (self.value(following) - self.value(now)).squeeze(-1).mean(0)
-            weight = (self.alpha * advantage).exp().clamp(max=100)
+            next_value, value = self.value(torch.cat([following, now])).squeeze(-1).mean(0).chunk(2)
+            weight = (self.alpha * (next_value - value)).exp().clamp(max=100)
         return (weight * self.actor.loss(now, batch.actions)).mean()
 
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:

@@ -59,9 +59,9 @@ def run(fleets: Sequence[Fleet], plans: Iterable[Plan], radius: float) -> Iterat
         with taking:
             return None if stop.is_set() else next(queue, None)
 
-    def work(fleet: Fleet) -> None:
+    def work(fleet: Fleet, dealt: Sequence[Plan]) -> None:
         try:
-            for trajectory in _run(fleet, take, stop, radius):
+            for trajectory in _run(fleet, dealt, take, stop, radius):
                 ended.put(trajectory)
         except BaseException:
             stop.set()
@@ -69,8 +69,15 @@ def run(fleets: Sequence[Fleet], plans: Iterable[Plan], radius: float) -> Iterat
         finally:
             ended.put(None)
 
+    # The first plans are dealt out in turn: where there are fewer than lanes, no fleet takes them all.
+    dealt: list[list[Plan]] = [[] for _ in fleets]
+    for lane in range(max(len(fleet.simulation.observations) for fleet in fleets)):
+        for fleet, plans_of_fleet in zip(fleets, dealt, strict=True):
+            if lane < len(fleet.simulation.observations) and (plan := take()) is not None:
+                plans_of_fleet.append(plan)
+
     with ThreadPoolExecutor(len(fleets)) as pool:
-        working = [pool.submit(work, fleet) for fleet in fleets]
+        working = [pool.submit(work, *pair) for pair in zip(fleets, dealt, strict=True)]
         try:
             for _ in fleets:
                 yield from iter(ended.get, None)
@@ -80,8 +87,13 @@ def run(fleets: Sequence[Fleet], plans: Iterable[Plan], radius: float) -> Iterat
         future.result()
 
 
-def _run(fleet: Fleet, take: Callable[[], Plan | None], stop: Event, radius: float) -> Iterator[Trajectory]:
-    """One fleet's episodes. The controller always sees all lanes, used or not: the width of its batch is fixed."""
+def _run(
+    fleet: Fleet, dealt: Sequence[Plan], take: Callable[[], Plan | None], stop: Event, radius: float
+) -> Iterator[Trajectory]:
+    """One fleet's episodes: of the plans that it is dealt, then of those that it takes.
+
+    The controller always sees all lanes, used or not: the width of its batch is fixed.
+    """
     simulation, controller = fleet
     lanes, observation_dim = simulation.observations.shape
     running: list[Plan | None] = [None] * lanes
@@ -92,9 +104,8 @@ def _run(fleet: Fleet, take: Callable[[], Plan | None], stop: Event, radius: flo
     observations = np.zeros((lanes, 1, observation_dim), np.float32)
     actions: np.ndarray | None = None
 
-    def begin(lane: int) -> None:
+    def begin(lane: int, plan: Plan | None) -> None:
         nonlocal observations, actions
-        plan = take()
         running[lane], active[lane], steps[lane] = plan, plan is not None, 0
         if plan is None:
             return
@@ -108,8 +119,8 @@ def _run(fleet: Fleet, take: Callable[[], Plan | None], stop: Event, radius: flo
         observations[lane, 0] = simulation.observations[lane]
         controller.plan(lane, plan.start, plan.goal, plan.limit, plan.rng)
 
-    for lane in range(lanes):
-        begin(lane)
+    for lane, first in enumerate(dealt):
+        begin(lane, first)
     everyone = np.arange(lanes)
     while active.any() and not stop.is_set():
         action = controller.act(simulation.observations, steps)
@@ -126,4 +137,4 @@ def _run(fleet: Fleet, take: Callable[[], Plan | None], stop: Event, radius: flo
             assert plan is not None
             states, taken = observations[lane, : length + 1].copy(), actions[lane, :length].copy()
             yield Trajectory(plan, states, taken, bool(reached[lane]))
-            begin(lane)
+            begin(lane, take())
