@@ -26,7 +26,7 @@ AGENTS = {
     "gcbc": [],
     "gcbc_gaussian": [],
     "gcbc_mixture": [],
-    "dt": ["agent.width=64", "budget.batch_size=64"],  # windows of five steps
+    "dt": ["agent.width=64", "budget.batch_size=32"],  # windows of five steps: 160 actions, as 128 states elsewhere
     "gcivl": [],
     "gciql": [],
     "crl": LATENT,
