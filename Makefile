@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+TESTABLE := $(VENV)/testable
 TRANSITIONS ?= 300000
 
 MAIN := $(BIN)/python -m stitchrl +experiment=antmaze_stitch dataset.transitions=$(TRANSITIONS) workers=1
@@ -15,6 +16,11 @@ MAIN := $(BIN)/python -m stitchrl +experiment=antmaze_stitch dataset.transitions
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+# The tests need more than a run does: linters, and other projects' readers.
+$(TESTABLE): $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
@@ -33,7 +39,7 @@ cut: $(INSTALLED)
 stitch: $(INSTALLED)
 	$(MAIN) hydra.run.dir=runs/main/stitch
 
-test: $(INSTALLED)
+test: $(TESTABLE)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -16,6 +16,7 @@ from stitchrl.audit.certificate import Certificate, certify
 from stitchrl.data.cut import cut
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import minari
+from stitchrl.data.formats.source import of_episodes
 from stitchrl.types import Cell, DatasetSpec, Expectation, Region, Task
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
 from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
@@ -42,9 +43,7 @@ def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
     path = minari.folder(spec.name)
     if manifest["spec"] != _plain(spec):
         raise ValueError(f"{path}: stored with other contexts or tasks than dataset {spec.name} has now; remove it")
-    episodes = minari.read(spec.name)
-    if episodes.sha256 != manifest["dataset_sha256"]:
-        raise ValueError(f"{path}: its data have the hash {episodes.sha256}, expected {manifest['dataset_sha256']}")
+    episodes = minari.read(spec.name)  # it compares the hash
     if manifest["versions"]["mujoco"] != mujoco.__version__:
         then, now = manifest["versions"]["mujoco"], mujoco.__version__
         print(f"warning: dataset {spec.name} is of MuJoCo {then}, evaluation will be in {now}", file=sys.stderr)
@@ -82,10 +81,9 @@ def generate(spec: DatasetSpec, workers: int) -> None:
     }
     metadata = {"manifest": manifest, "certificate": certificate.as_dict(), "contexts": contexts.tolist()}
     minari.write(
-        spec.name,
-        episodes,
+        f"{minari.NAMESPACE}/{spec.name}",
+        of_episodes(spec.name, episodes, metadata),
         [{"context": int(context)} for context in contexts],
-        metadata,
         f"{spec.world} {spec.maze} {spec.split}: evaluated pairs and their certificate are in the metadata",
     )
 

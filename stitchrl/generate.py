@@ -14,9 +14,10 @@ from omegaconf import DictConfig
 
 from stitchrl import factory
 from stitchrl.__main__ import dataset_spec
-from stitchrl.data.formats import minari
+from stitchrl.data.formats import minari, write
 from stitchrl.report.card import write_card
 
+SUFFIXES = {"minari": "", "d4rl": ".hdf5", "ogbench": ".npz"}
 PUBLISHED = CONF.parent / "datasets"  # the cards of a checkout
 
 
@@ -34,11 +35,26 @@ def main(config: DictConfig) -> None:
     for problem in certificate.get("problems", []):
         print(f"  {problem}", file=sys.stderr)
     compare(manifest)
+    export(spec.name, values["export"], Path(values["export_to"]))
     if values["card"]:
         episodes, folder = minari.read(spec.name), Path(values["card"]) / spec.name
         contexts = np.array(metadata["contexts"])[episodes.number.numpy()]
         write_card(folder, manifest, certificate, episodes.observations[:, :2].numpy(), contexts)
         print(f"card: {folder}")
+
+
+def export(name: str, formats: list[str], folder: Path) -> None:
+    """Write a stored dataset in other formats, and say on stderr what they do not hold."""
+    source = minari.open_source(f"{minari.NAMESPACE}/{name}")
+    for format_ in formats:
+        if format_ not in SUFFIXES:
+            raise ValueError(f"export: {format_!r} is not one of {', '.join(SUFFIXES)}")
+    for format_ in formats:
+        if format_ != "minari":  # where it lives already
+            path = folder / (name + SUFFIXES[format_])
+            for note in write(str(path), source):
+                print(f"{path}: {note}", file=sys.stderr)
+            print(f"{format_}: {path}")
 
 
 def compare(manifest: dict[str, Any]) -> None:

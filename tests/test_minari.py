@@ -10,6 +10,7 @@ from conftest import make_episodes, random_walks
 from minari.dataset.minari_storage import MinariStorage
 
 from stitchrl.data.formats import minari as format_
+from stitchrl.data.formats.source import of_episodes
 
 NAME = "pointmaze-dev-tiny-v0"
 COUNT = 12  # more than ten: in lexical order episode_10 would come before episode_2
@@ -29,7 +30,7 @@ def write(seed=0):
     rewards = [np.eye(len(walk) - 1)[-1] * (number % 2) for number, walk in enumerate(walks)]
     episodes = make_episodes(walks, rewards)
     options = [{"context": number % 3} for number in range(COUNT)]
-    format_.write(NAME, episodes, options, METADATA, "a small dataset")
+    format_.write(f"stitchrl/{NAME}", of_episodes(NAME, episodes, METADATA), options, "a small dataset")
     return episodes
 
 
@@ -103,7 +104,7 @@ def message_of_reading():
 
 
 def test_a_dataset_that_is_not_there_is_named():
-    assert str(main_file()) in message_of_reading()
+    assert message_of_reading().startswith(f"{format_.folder(NAME)}: no dataset there")
 
 
 def test_a_truncated_file_is_named():

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from stitchrl.audit.tasks import read_tasks
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
@@ -29,3 +31,10 @@ def test_the_readmes_own_agent_runs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_the_readmes_tasks_are_a_tasks_file(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.yaml"
+    path.write_text(block("# tasks.yaml"))
+    read = read_tasks(path)
+    assert read.columns == (0, 1) and [task.name for task in read.tasks] == ["left-to-right"]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stitchrl.audit.chains import segments_needed
-from stitchrl.audit.cooccurrence import achieved, co_occurrence
+from stitchrl.audit.cooccurrence import POSITION, achieved, co_occurrence
 from stitchrl.data.episodes import Episodes
 from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
@@ -24,7 +24,8 @@ class Certificate:
     dataset_sha256: str
     tasks_sha256: str
     epsilon: float  # metres
-    min_episodes: int  # that make a task seen, and support an unseen one
+    min_episodes: int  # that make a task seen
+    min_support: int  # that must begin in an unseen task's start, and visit its goal
     control: bool  # a dataset made to fail, or to be compared with; marked as such, judged like any other
     tasks: list[dict[str, Any]]  # plain values, as written in `certify`
 
@@ -46,8 +47,8 @@ class Certificate:
             if task["segments_needed"] is None:
                 problems.append(f"no chain of episodes leads from start to goal at epsilon {self.epsilon:g}")
             for key, where in (("starts", "begin in its start"), ("visits", "visit its goal")):
-                if task[key] < self.min_episodes:
-                    problems.append(f"only {task[key]} episodes {where} region, {self.min_episodes} needed")
+                if task[key] < self.min_support:
+                    problems.append(f"only {task[key]} episodes {where} region, {self.min_support} needed")
         return problems
 
     def _evidence(self, task: dict[str, Any]) -> str:
@@ -68,7 +69,8 @@ class Certificate:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Certificate":
         """The inverse of `as_dict`. The verdict is not taken from the values: it follows from the rest."""
-        return cls(**{key: value for key, value in values.items() if key not in ("pass", "problems")})
+        kept = {key: value for key, value in values.items() if key not in ("pass", "problems")}
+        return cls(**{"min_support": values["min_episodes"], **kept})  # older ones have one number for both
 
 
 def certify(
@@ -79,14 +81,17 @@ def certify(
     epsilon: float,
     min_episodes: int,
     control: bool,
-    ceilings: Mapping[str, float] | None,
+    ceilings: Mapping[str, float] | None = None,
+    min_support: int | None = None,
+    columns: tuple[int, int] = POSITION,
 ) -> Certificate:
     """Audit a dataset.
 
     maze: None where walls are unknown. epsilon: metres within which one episode is left for another.
-    ceilings: the behaviour controller's success on tasks, by their names, where it was measured.
+    ceilings: the behaviour controller's success on tasks, by their names, where it was measured. min_support: None for
+    `min_episodes`. columns: of the observation, where the achieved goal stands.
     """
-    xy = achieved(episodes)
+    xy = achieved(episodes, columns)
     needed, fewest, most = segments_needed(xy, episodes, tasks, maze, (epsilon, 2 * epsilon, epsilon / 2))
     rows = []
     for i, task in enumerate(tasks):
@@ -115,6 +120,7 @@ def certify(
         tasks_sha256=tasks_sha256(tasks),
         epsilon=round(epsilon, 4),
         min_episodes=min_episodes,
+        min_support=min_episodes if min_support is None else min_support,
         control=control,
         tasks=rows,
     )

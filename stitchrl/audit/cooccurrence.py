@@ -11,6 +11,7 @@ import numpy as np
 from stitchrl.data.episodes import Episodes
 from stitchrl.types import Task
 
+POSITION = (0, 1)  # where the worlds' observations have x and y
 Status = Literal["seen", "rare", "reversed_only", "unseen"]
 
 
@@ -38,9 +39,15 @@ class CoOccurrence:
         return len(self.joining)
 
 
-def achieved(episodes: Episodes) -> np.ndarray:
-    """Achieved goals [N, 2] of all rows, in float64: every part of the audit then decides borders the same way."""
-    return episodes.observations[:, :2].numpy().astype(np.float64)
+def achieved(episodes: Episodes, columns: tuple[int, int] = POSITION) -> np.ndarray:
+    """Achieved goals [N, 2] of all rows, in float64: every part of the audit then decides borders the same way.
+
+    columns: where they stand in the observation. ValueError where it has no such column.
+    """
+    width = episodes.observations.shape[1]
+    if max(columns) >= width:
+        raise ValueError(f"achieved_goal: columns: {max(columns)} given, observations have columns 0 to {width - 1}")
+    return episodes.observations[:, list(columns)].numpy().astype(np.float64)
 
 
 def find_visits(inside: np.ndarray, episodes: Episodes) -> Visits:

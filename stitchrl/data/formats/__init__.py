@@ -1,0 +1,39 @@
+"""Dataset formats, a file for each. `open_source` reads any of them, `write` writes those that can be written."""
+
+from pathlib import Path
+
+from stitchrl.data.formats import d4rl, minari, ogbench, paper
+from stitchrl.data.formats.source import Source
+
+HDF5 = (".hdf5", ".h5")
+PICKLES = (".pkl", ".pickle")
+
+
+def open_source(name: str, unsafe_pickle: bool = False) -> Source:
+    """Open a Minari id, a D4RL file (.hdf5), an OGBench file (.npz) or a pickle of the paper's (.pkl).
+
+    A pickle runs what its author put into it, so it is read only with `unsafe_pickle`. Raises ValueError or
+    OSError that names the file.
+    """
+    path = Path(name)
+    if path.suffix in HDF5:
+        return d4rl.open_source(path)
+    if path.suffix == ".npz":
+        return ogbench.open_source(path)
+    if path.suffix in PICKLES:
+        if not unsafe_pickle:
+            raise ValueError(f"{path}: a pickle can run any code; give --unsafe-pickle if you trust its author")
+        return paper.open_source(path)
+    return minari.open_source(name)
+
+
+def write(name: str, source: Source) -> list[str]:
+    """Write to a Minari id, a .hdf5 file or a .npz file, whole or not at all. Returns what the format does not hold."""
+    path = Path(name)
+    if path.suffix in HDF5:
+        return d4rl.write(path, source)
+    if path.suffix == ".npz":
+        return ogbench.write(path, source)
+    if path.suffix in PICKLES:
+        raise ValueError(f"{path}: pickles are not written; expected a Minari id, a .hdf5 file or a .npz file")
+    return minari.write(name, source, None, f"converted from {source.name}")

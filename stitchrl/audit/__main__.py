@@ -1,0 +1,124 @@
+"""`python -m stitchrl.audit DATASET [--tasks FILE] [--json]`: does a dataset test stitching?
+
+DATASET is a Minari id, a D4RL file (.hdf5), an OGBench file (.npz) or a pickle of the stitching paper's (.pkl, only
+with --unsafe-pickle). Its tasks are its own, if it was made here, or those of --tasks. Exit status: 0 if every task has
+the status that it expects and every unseen one a chain of episodes from start to goal, 1 if not, 2 for unusable input.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from stitchrl.audit.certificate import Certificate, certify
+from stitchrl.audit.tasks import read_tasks
+from stitchrl.command import guarded
+from stitchrl.data.formats import open_source
+from stitchrl.data.formats.source import Source
+from stitchrl.factory import make_tasks
+from stitchrl.mazes import Maze
+from stitchrl.types import DatasetSpec
+from stitchrl.worlds import SUCCESS_RADIUS, make_world
+
+MIN_EPISODES = 50
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m stitchrl.audit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset", metavar="DATASET")
+    parser.add_argument("--tasks", type=Path, metavar="FILE", help="YAML of regions, see stitchrl.audit.tasks")
+    parser.add_argument("--json", action="store_true", help="print the certificate as JSON")
+    parser.add_argument("--epsilon", type=float, default=SUCCESS_RADIUS, help="within which episodes are joined")
+    parser.add_argument("--min-episodes", type=int, help="that make a task seen; 50, or the dataset's own")
+    parser.add_argument("--unsafe-pickle", action="store_true", help="read a pickle, which may run any code")
+    options = parser.parse_args()
+    if not options.epsilon > 0:
+        raise ValueError(f"--epsilon: {options.epsilon} given, a positive number expected")
+    if options.min_episodes is not None and options.min_episodes < 1:
+        raise ValueError(f"--min-episodes: {options.min_episodes} given, a positive number expected")
+    source = open_source(options.dataset, options.unsafe_pickle)
+    for note in source.notes:
+        print(f"{source.name}: {note}", file=sys.stderr)
+    certificate = audit(source, options.tasks, options.epsilon, options.min_episodes)
+    if options.json:
+        print(json.dumps(certificate.as_dict()))
+    else:
+        show(certificate, source)
+    sys.exit(0 if certificate.passed else 1)
+
+
+def audit(source: Source, tasks_file: Path | None, epsilon: float, min_episodes: int | None) -> Certificate:
+    """The certificate of a dataset for the tasks of a file, or for its own where None. ValueError where it has none."""
+    if tasks_file is not None:
+        columns, tasks = read_tasks(tasks_file)
+        return certify(
+            source.name,
+            source.read(),
+            tasks,
+            None,
+            epsilon,
+            min_episodes or MIN_EPISODES,
+            control=False,
+            min_support=0,  # of their own data others know best what is enough; the counts are in the certificate
+            columns=columns,
+        )
+    try:
+        values = source.metadata["manifest"]["spec"]
+        spec = DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{source.name}: no tasks are known of it; give them with --tasks FILE") from error
+    world = make_world(spec.world, spec.maze)
+    known = {task["name"]: task["ceiling"] for task in source.metadata["certificate"]["tasks"]}
+    return certify(
+        spec.name,
+        source.read(),
+        make_tasks(spec, world),
+        world.maze,
+        epsilon,
+        min_episodes or spec.min_episodes,
+        spec.control,
+        {name: ceiling for name, ceiling in known.items() if ceiling is not None},
+    )
+
+
+def show(certificate: Certificate, source: Source) -> None:
+    """The certificate as a table."""
+    console = Console(highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("task", "expected", "found"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("joined", "any order", "starts", "visits", "missed", "segments"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+    for task in certificate.tasks:
+        counts = [str(task[key]) for key in ("ordered", "unordered", "starts", "visits")]
+        fewest, most = task["segments_range"]
+        segments = _text(task["segments_needed"])
+        if fewest != most:
+            segments += f" ({_text(fewest)} to {_text(most)})"
+        table.add_row(task["name"], task["expect"], task["status"], *counts, _text(task["clearance"], ".2f"), segments)
+    console.print(f"{source.name}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions")
+    console.print(f"sha256 {certificate.dataset_sha256}")
+    console.print(table)
+    console.print(
+        "joined: episodes that visit the start and later the goal; any order: that visit both; starts: that begin in "
+        "the start; visits: that visit the goal; missed: by how much the nearest failed to join them; segments: the "
+        f"fewest episodes in a chain, at epsilon {certificate.epsilon:g} (at twice to half of it, where that differs)"
+    )
+    for problem in certificate.problems:
+        console.print(problem, soft_wrap=True)
+    console.print("passes" if certificate.passed else "FAILS")
+
+
+def _text(value: Any, form: str = "g") -> str:
+    return "none" if value is None else format(value, form)
+
+
+if __name__ == "__main__":
+    guarded(main)

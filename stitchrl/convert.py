@@ -1,0 +1,59 @@
+"""`python -m stitchrl.convert SRC DST`: a dataset into another format.
+
+SRC is a Minari id, a D4RL file (.hdf5), an OGBench file (.npz) or a pickle of the stitching paper's (.pkl, only with
+--unsafe-pickle); DST a Minari id, a .hdf5 or a .npz file. Episodes are streamed.
+"""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from stitchrl.audit.tasks import read_tasks
+from stitchrl.command import guarded
+from stitchrl.data.cut import cut
+from stitchrl.data.formats import minari, open_source, write
+from stitchrl.data.formats.source import Source, of_episodes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m stitchrl.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", metavar="SRC")
+    parser.add_argument("destination", metavar="DST")
+    parser.add_argument("--overwrite", action="store_true", help="replace DST")
+    parser.add_argument("--unsafe-pickle", action="store_true", help="read a pickle, which may run any code")
+    parser.add_argument("--cut", type=int, metavar="STEPS", help="cut episodes into pieces of so many steps")
+    parser.add_argument("--tasks", type=Path, help="with --cut: no piece joins an unseen task of this file")
+    parser.add_argument("--seed", type=int, default=0, help="with --cut: of the phase at which episodes are cut")
+    options = parser.parse_args()
+    if options.tasks and not options.cut:
+        raise ValueError("--tasks: only --cut needs them")
+    source = open_source(options.source, options.unsafe_pickle)
+    for note in source.notes:
+        print(f"{source.name}: {note}", file=sys.stderr)
+    if options.cut is not None:
+        source = _cut(source, options.cut, options.tasks, options.seed)
+    path = Path(options.destination)
+    if (path.exists() if path.suffix else (minari.root() / path).exists()) and not options.overwrite:
+        raise ValueError(f"{path}: exists already; --overwrite replaces it")
+    source.check()
+    for note in write(options.destination, source):
+        print(f"{options.destination}: {note}", file=sys.stderr)
+    print(f"{options.destination}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions")
+
+
+def _cut(source: Source, steps: int, tasks_file: Path | None, seed: int) -> Source:
+    if steps < 1:
+        raise ValueError(f"--cut: {steps} given, a positive number of steps expected")
+    tasks = [] if tasks_file is None else [t for t in read_tasks(tasks_file).tasks if t.expect == "unseen"]
+    pieces, _ = cut(source.read(), steps, tasks, np.random.default_rng([seed, steps]))
+    # What was known of the whole episodes is not true of the pieces.
+    return dataclasses.replace(of_episodes(source.name, pieces, {}), origin=source.origin)
+
+
+if __name__ == "__main__":
+    guarded(main)

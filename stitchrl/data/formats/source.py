@@ -1,0 +1,159 @@
+"""A stored dataset, opened: whatever its format, whole episodes are read from it in order, some at a time."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stitchrl.data.episodes import Episodes
+
+ROWS = 200_000  # read at a time when a dataset streams
+ALL = 2**62
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known of a dataset before its rows are read, and how to read them.
+
+    lengths: [episodes] int64, transitions in each. chunks: about so many rows at a time, whole episodes in order, as
+    often as one likes. metadata: what stitchrl stored with the dataset (manifest, certificate), or {}. origin: what its
+    format says of where it comes from, by which its tasks may be known. notes: what was decided in reading it, and what
+    it holds that other formats do not take.
+    """
+
+    name: str
+    lengths: np.ndarray
+    observation_dim: int
+    action_dim: int
+    rewarded: bool
+    chunks: Callable[[int], Iterator[Episodes]]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    origin: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """States in all, the last of each episode included."""
+        return int(self.lengths.sum()) + len(self.lengths)
+
+    def read(self) -> Episodes:
+        """All episodes at once. Raises ValueError that names the file, the episode and the key."""
+        episodes = next(self.chunks(ALL))
+        self._compare(episodes.sha256)
+        return episodes
+
+    def check(self) -> None:
+        """ValueError if the data are not those that stitchrl stored; nothing is known of other people's."""
+        if self.metadata:
+            digest = hashlib.sha256()
+            for episodes in self.chunks(ROWS):
+                digest.update(episodes.observations.numpy().data)
+            for episodes in self.chunks(ROWS):
+                digest.update(episodes.actions[episodes.transitions].numpy().data)
+            digest.update(self.lengths.astype(np.int64).data)
+            self._compare(digest.hexdigest())
+
+    def _compare(self, sha256: str) -> None:
+        expected = self.metadata.get("manifest", {}).get("dataset_sha256", sha256)
+        if sha256 != expected:
+            raise ValueError(f"{self.name}: its data have the hash {sha256}, expected {expected}")
+
+
+def of_episodes(name: str, episodes: Episodes, metadata: dict[str, Any]) -> Source:
+    """Episodes that are in memory already."""
+    return Source(
+        name,
+        episodes.lengths.numpy(),
+        episodes.observations.shape[1],
+        episodes.actions.shape[1],
+        episodes.rewards is not None,
+        lambda rows: iter([episodes]),
+        metadata,
+    )
+
+
+def spans(lengths: np.ndarray, rows: int) -> Iterator[tuple[int, int]]:
+    """Episodes first..last - 1 that hold at most `rows` rows together, one at least, until all are taken."""
+    ends = (lengths + 1).cumsum()
+    first = 0
+    while first < len(lengths):
+        taken = ends[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, taken + rows, side="right")))
+        yield first, last
+        first = last
+
+
+def assemble(
+    where: str,
+    first: int,
+    observations: np.ndarray,
+    actions: np.ndarray,
+    rewards: np.ndarray | None,
+    lengths: np.ndarray,
+) -> Episodes:
+    """Episodes of rows laid end to end, T + 1 to an episode; what stands in actions and rewards of last rows is void.
+
+    first: number of the first one, for errors. ValueError names an episode that holds a number that is none.
+    """
+    last = (lengths + 1).cumsum() - 1
+
+    def column(key: str, values: np.ndarray) -> Tensor:
+        with np.errstate(over="ignore", invalid="ignore"):  # found below
+            held = torch.from_numpy(np.array(values, np.float32))  # a copy: void rows are overwritten
+        if key != "observations":
+            held[last] = 0
+        # A sum is finite if all its terms are, and costs one pass; only a suspicion is looked into.
+        if not torch.isfinite(held.sum()) and not (finite := torch.isfinite(held)).all():
+            row = int((~finite.reshape(len(held), -1).all(1)).nonzero()[0])
+            number = int(np.searchsorted(last, row))
+            step = row - (int(last[number]) - int(lengths[number]))
+            raise ValueError(f"{where}: episode {first + number}: {key} at step {step} are not finite in float32")
+        if key != "observations":
+            held[last] = torch.nan
+        return held
+
+    return Episodes(
+        column("observations", observations),
+        column("actions", actions),
+        None if rewards is None else column("rewards", rewards),
+        torch.from_numpy(np.asarray(lengths, np.int64)),
+    )
+
+
+def check_columns(where: str, shapes: dict[str, tuple[Sequence[int], np.dtype]]) -> None:
+    """ValueError unless observations and actions are tables of numbers, all others columns, equally long.
+
+    shapes: shape and dtype of each. Columns may be [N] or [N, 1].
+    """
+    rows = shapes["observations"][0][0] if shapes["observations"][0] else 0
+    for key, (shape, dtype) in shapes.items():
+        if dtype.kind not in ("f", "i", "u") and not (dtype.kind == "b" and key not in ("observations", "actions")):
+            raise ValueError(f"{where}: {key} are of type {dtype}, expected numbers")
+        table = key in ("observations", "actions", "next_observations", "achieved_goal")
+        if not (len(shape) == 2 and shape[1] > 0 if table else len(shape) == 1 or tuple(shape[1:]) == (1,)):
+            expected = "a row of numbers" if table else "one number"
+            raise ValueError(f"{where}: {key} have shape {tuple(shape)}, expected {expected} for each step")
+        if shape[0] != rows:
+            raise ValueError(f"{where}: {shape[0]} {key}, expected as many as observations, which are {rows}")
+    if rows < 2:
+        raise ValueError(f"{where}: {rows} observations, expected an episode at least")
+
+
+def marks(where: str, key: str, values: np.ndarray) -> np.ndarray:
+    """Boolean [N] from a column of zeros and ones of any type."""
+    values = values.reshape(-1)
+    other = (values != 0) & (values != 1)
+    if other.any():
+        raise ValueError(f"{where}: {key} hold {values[other][0]} at row {int(other.argmax())}, expected 0 and 1")
+    return values.astype(bool)
+
+
+def with_position(observations: np.ndarray, achieved: np.ndarray | None) -> np.ndarray:
+    """Observations [N, D] with the achieved goal [N, G] in front, unless it stands there already."""
+    if achieved is None or np.array_equal(observations[:, : achieved.shape[1]], achieved):
+        return observations
+    return np.concatenate([achieved, observations], 1)

@@ -1,0 +1,124 @@
+"""`python -m stitchrl.audit` on other people's data: tasks from a file, the verdict as exit status and JSON."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import command, make_episodes
+
+from stitchrl.audit import __main__ as audit
+from stitchrl.data.formats import write
+from stitchrl.data.formats.source import of_episodes
+
+TASKS = """
+achieved_goal: {columns: [0, 1]}
+tasks:
+  - {name: across, start: {center: [0.0, 0.0], radius: 0.5}, goal: {center: [8.0, 0.0], radius: 0.5}, expect: unseen}
+  - {name: half, start: {center: [0.0, 0.0], radius: 0.5}, goal: {center: [4.0, 0.0], radius: 0.5}, expect: seen}
+"""
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path, monkeypatch):
+    """60 episodes on either half of a line of 8 m; none on both."""
+    monkeypatch.chdir(tmp_path)
+    Path("tasks.yaml").write_text(TASKS)
+    store()
+
+
+def store(*more):
+    rng = np.random.default_rng(0)
+    halves = [np.stack([np.linspace(x, x + 4.4, 20), rng.normal(0, 0.05, 20)], 1) for x in (0, 3.8) for _ in range(60)]
+    write("lab.hdf5", of_episodes("lab", make_episodes([*halves, *more]), {}))
+
+
+def run(monkeypatch, capsys, *arguments):
+    """Exit status, standard output and standard error."""
+    status = command(audit, monkeypatch, "lab.hdf5", *arguments)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def verdict(monkeypatch, capsys, *arguments):
+    status, out, _ = run(monkeypatch, capsys, "--tasks", "tasks.yaml", "--json", *arguments)
+    values = json.loads(out)
+    assert status == (0 if values["pass"] else 1)
+    return values
+
+
+def test_the_contract(monkeypatch, capsys):
+    values = verdict(monkeypatch, capsys)
+    assert values["pass"] and values["dataset"] == "lab.hdf5" and values["epsilon"] == 0.45
+    across, half = values["tasks"]
+    assert (across["name"], across["status"], across["ordered"], across["unordered"]) == ("across", "unseen", 0, 0)
+    assert across["segments_needed"] == 2 and across["segments_range"] == [2, 2] and across["episodes"] == []
+    assert (half["status"], half["ordered"], half["segments_needed"]) == ("seen", 60, 1)
+
+
+def test_a_leak_is_found_and_named(monkeypatch, capsys):
+    store(np.stack([np.linspace(0, 8, 40), np.zeros(40)], 1))
+    values = verdict(monkeypatch, capsys)
+    assert not values["pass"]
+    assert values["tasks"][0]["status"] == "rare" and values["tasks"][0]["episodes"] == [120]
+    status, out, _ = run(monkeypatch, capsys, "--tasks", "tasks.yaml")
+    assert status == 1 and "task across: expected unseen, found rare: 1 episode joins it (episode 120)" in out
+
+
+def test_an_episode_in_the_wrong_direction_is_not_unseen(monkeypatch, capsys):
+    store(np.stack([np.linspace(8, 0, 40), np.zeros(40)], 1))
+    across = verdict(monkeypatch, capsys)["tasks"][0]
+    assert (across["status"], across["ordered"], across["unordered"]) == ("reversed_only", 0, 1)
+
+
+def test_no_chain_is_null_and_fails(monkeypatch, capsys):
+    Path("tasks.yaml").write_text(TASKS.replace("[8.0, 0.0]", "[8.0, 9.0]"))
+    values = verdict(monkeypatch, capsys)
+    assert not values["pass"] and values["tasks"][0]["segments_needed"] is None
+
+
+def test_epsilon_and_the_number_of_episodes_can_be_given(monkeypatch, capsys):
+    values = verdict(monkeypatch, capsys, "--epsilon", "0.02", "--min-episodes", "61")
+    assert values["epsilon"] == 0.02 and values["tasks"][1]["status"] == "rare"
+
+
+def test_the_achieved_goal_may_stand_in_other_columns(monkeypatch, capsys):
+    Path("tasks.yaml").write_text(TASKS.replace("columns: [0, 1]", "columns: [1, 0]"))
+    assert verdict(monkeypatch, capsys)["tasks"][1]["ordered"] == 0
+
+
+@pytest.mark.parametrize(
+    "before, after, message",
+    [
+        ("columns: [0, 1]", "columns: [0, 4]", "columns: 4 given, observations have columns 0 to 3"),
+        ("columns: [0, 1]", "columns: 0", "columns: 0 given, two column numbers expected"),
+        ("tasks:", "task:", "tasks.yaml: no tasks"),
+        ("name: half, ", "", "tasks[1]: no name"),
+        ("name: half", "name: across", "the name 'across' is given 2 times"),
+        ("expect: seen", "expect: yes", "tasks[1]: expect: True is not one of seen, unseen"),
+        ("radius: 0.5", "radius: -1", "tasks[0]: start: radius: -1 given"),
+        ("radius: 0.5", "size: 0.5", "tasks[0]: start: no radius"),
+        ("[8.0, 0.0]", "[8.0, .nan]", "tasks[0]: goal: center: [8.0, nan] given, two numbers expected"),
+        ("[8.0, 0.0]", "8", "tasks[0]: goal: center: 8 given"),
+        ("tasks:", "tasks: [", "tasks.yaml: expected YAML"),
+    ],
+)
+def test_a_bad_tasks_file_is_one_line(before, after, message, monkeypatch, capsys):
+    Path("tasks.yaml").write_text(TASKS.replace(before, after))
+    status, out, err = run(monkeypatch, capsys, "--tasks", "tasks.yaml")
+    assert status == 2 and out == ""
+    assert message in err and len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((), "lab.hdf5: no tasks are known of it; give them with --tasks FILE"),
+        (("--tasks", "none.yaml"), "none.yaml"),
+        (("--tasks", "tasks.yaml", "--epsilon", "0"), "--epsilon: 0.0 given, a positive number expected"),
+        (("--tasks", "tasks.yaml", "--min-episodes", "0"), "--min-episodes: 0 given"),
+    ],
+)
+def test_other_bad_input_is_one_line(arguments, message, monkeypatch, capsys):
+    status, _, err = run(monkeypatch, capsys, *arguments)
+    assert status == 2 and message in err and len(err.strip().splitlines()) == 1

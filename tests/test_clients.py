@@ -1,0 +1,82 @@
+"""Our files in the hands of those that they are written for: Minari, OGBench and d3rlpy read what was generated."""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import minari
+import numpy as np
+import pytest
+from conftest import command
+
+from stitchrl import generate
+from stitchrl.audit import __main__ as audit
+from stitchrl.data.formats import open_source
+
+NAME = "pointmaze-dev-regions-n20000-v0"
+FILES = (f"stitchrl/{NAME}", f"{NAME}.hdf5", f"{NAME}.npz")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """A small dataset of ours in every format, all in the working directory; its episodes."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("clients")
+        patch.setenv("MINARI_DATASETS_PATH", str(folder))
+        patch.chdir(folder)
+        options = ("dataset.transitions=20000", "dataset.min_episodes=2", "export=[minari,d4rl,ogbench]")
+        assert command(generate, patch, "dataset=pointmaze_dev_regions", *options) == 0
+        yield open_source(f"stitchrl/{NAME}").read()
+
+
+def test_minari(dataset):
+    loaded = minari.load_dataset(f"stitchrl/{NAME}")
+    assert loaded.total_steps == len(dataset.transitions)
+    states = np.concatenate([episode.observations for episode in loaded.iterate_episodes()])
+    assert np.array_equal(states, dataset.observations.numpy())
+    tool = Path(sys.executable).with_name("minari")
+    wide = {**os.environ, "COLUMNS": "300"}
+    listed = subprocess.run([tool, "list", "local"], env=wide, capture_output=True, text=True, check=True)
+    assert NAME in listed.stdout
+
+
+def test_ogbench(dataset):
+    with contextlib.redirect_stdout(io.StringIO()):
+        import ogbench
+
+    _, train, validation = ogbench.make_env_and_datasets(
+        "pointmaze-medium-navigate-v0", dataset_path=f"{NAME}.npz", add_info=True
+    )
+    rows = dataset.transitions
+    assert np.array_equal(train["observations"], dataset.observations[rows].numpy())
+    assert np.array_equal(train["next_observations"], dataset.observations[rows + 1].numpy())
+    assert np.array_equal(train["actions"], dataset.actions[rows].numpy())
+    assert train["terminals"].sum() == len(dataset.lengths)
+    assert np.array_equal(validation["observations"], train["observations"][-len(validation["observations"]) :])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_d3rlpy(dataset):
+    from d3rlpy.dataset import MDPDataset
+
+    with h5py.File(f"{NAME}.hdf5") as file:  # as D4RL's own reader: every dataset in the file, scalars too
+        held = {}
+        file.visititems(lambda key, item: held.update({key: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    keys = ("observations", "actions", "rewards", "terminals", "timeouts")
+    read = MDPDataset(**{key: held[key].astype(np.float32) for key in keys})
+    assert [len(episode.observations) for episode in read.episodes] == (dataset.lengths + 1).tolist()
+    assert np.array_equal(np.concatenate([e.observations for e in read.episodes]), dataset.observations.numpy())
+
+
+def test_the_audit_says_the_same_of_every_format(dataset, monkeypatch, capsys):
+    said = []
+    for name in FILES:
+        assert command(audit, monkeypatch, name, "--json") == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0] == said[1] == said[2]
+    assert said[0]["dataset_sha256"] == dataset.sha256 and said[0]["pass"]
