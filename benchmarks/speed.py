@@ -25,6 +25,7 @@ from generation import processor, raw_physics
 from plain import PLAIN
 from rich.console import Console
 from rich.table import Table
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -105,6 +106,26 @@ def multiply_adds(update: Callable[[], Any]) -> int:
     return counter.get_total_flops() // 2
 
 
+PARTS = {  # of an update, by what PyTorch calls its operations
+    "products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::_scaled_dot_product"),
+    "activations and norms": ("aten::gelu", "aten::relu", "aten::threshold", "aten::native_layer_norm", "aten::tanh"),
+    "copies and casts": ("aten::copy_", "aten::_to_copy", "aten::to", "aten::cat", "aten::stack"),
+    "optimiser, targets, averages": ("Optimizer", "aten::_fused_adam", "aten::lerp", "aten::_foreach"),
+}
+
+
+def shares(update: Callable[[], Any]) -> dict[str, float]:
+    """Where an update's time goes, as shares of it; the rest is small operations and Python."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for _ in range(20):
+            update()
+    spent = dict.fromkeys([*PARTS, "rest"], 0.0)
+    for event in profiled.key_averages():
+        part = next((part for part, names in PARTS.items() if event.key.startswith(names)), "rest")
+        spent[part] += event.self_cpu_time_total
+    return {part: round(value / sum(spent.values()), 3) for part, value in spent.items()}
+
+
 def measure_agent(name: str, size: str, episodes: Episodes, rates: dict[str, float], rounds: int) -> dict[str, Any]:
     agent = make_agent(name, size, episodes)
     sampler = BatchSampler(episodes, stitch().bind(episodes), agent.needs, seed=0)
@@ -145,6 +166,7 @@ def measure_agent(name: str, size: str, episodes: Episodes, rates: dict[str, flo
         "samples_per_s": round(1000 / ms["sample"], 1),
         "sample_and_update_per_s": round(1000 / (ms["sample"] + ms[fastest]), 1),
         "sampling_share": round(ms["sample"] / (ms["sample"] + ms[fastest]), 3),
+        "profile_bfloat16": shares(works["bfloat16"]),
     }
 
 
@@ -191,7 +213,7 @@ def measure_evaluation(episodes: Episodes) -> dict[str, Any]:
     cells = world.maze.cells
     ways = ((cells[0], cells[-1]), (cells[-1], cells[0]))
     tasks = make_tasks(DatasetSpec("antmaze", "umaze", "joined", (), ways, ()), world)
-    evaluator = Evaluator(world, tasks, episodes=32, seed=0, workers=CORES)
+    evaluator = Evaluator(world, tasks, episodes=50, seed=0, workers=CORES)
     agent = make_agent("gcbc", "large", episodes)
     began = time.perf_counter()
     _, trajectories = evaluator.evaluate(agent.act)

@@ -77,12 +77,18 @@ class HIQL(Agent):
         value = self.target_value if target else self.value
         return value(self.show(observation, goal, target)).squeeze(-1)
 
+    @torch.no_grad()
+    def values_of_both(self, first: Tensor, second: Tensor, goal: Tensor, target: bool = False) -> Sequence[Tensor]:
+        """Both twins' values [2, B] of the first states and of the second ones, for the same goals: in one call."""
+        return self.values(torch.cat([first, second]), torch.cat([goal, goal]), target).chunk(2, 1)
+
     def value_loss(self, batch: Batch) -> Tensor:
         reward = batch.value_reached.float() - 1
         discount = self.discount * (~batch.value_reached).float()
         with torch.no_grad():
-            next_value = self.values(batch.next_observations, batch.value_goals, target=True)
-            now = self.values(batch.observations, batch.value_goals, target=True)
+            next_value, now = self.values_of_both(
+                batch.next_observations, batch.observations, batch.value_goals, target=True
+            )
             advantage = reward + discount * next_value.amin(0) - now.mean(0)
             target = reward + discount * next_value  # each of the twins has its own
         weight = torch.where(advantage >= 0, self.expectile, 1 - self.expectile)
@@ -91,14 +97,14 @@ class HIQL(Agent):
     def low_actor_loss(self, batch: Batch) -> Tensor:
         with torch.no_grad():
             shown, next_shown = (self.show(s, batch.near_goals) for s in (batch.observations, batch.next_observations))
-            advantage = (self.value(next_shown) - self.value(shown)).squeeze(-1).mean(0)
-            weight = (self.low_alpha * advantage).exp().clamp(max=100)
+            next_value, value = self.value(torch.cat([next_shown, shown])).squeeze(-1).mean(0).chunk(2)
+            weight = (self.low_alpha * (next_value - value)).exp().clamp(max=100)
         return (weight * self.low_actor.loss(shown, batch.actions)).mean()
 
     def high_actor_loss(self, batch: Batch) -> Tensor:
         with torch.no_grad():
-            now, later = (self.values(s, batch.goals).mean(0) for s in (batch.observations, batch.subgoals))
-            weight = (self.high_alpha * (later - now)).exp().clamp(max=100)
+            later, now = self.values_of_both(batch.subgoals, batch.observations, batch.goals)
+            weight = (self.high_alpha * (later - now).mean(0)).exp().clamp(max=100)
             rep = self.represent(batch.observations, batch.subgoals)
         return (weight * self.high_actor.loss(self.inputs(batch.observations, batch.goals), rep)).mean()
 

@@ -62,7 +62,14 @@ class Twins(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Both networks' values [2, B, dims[-1]] of x [B, dims[0]]."""
-        kinds = (self.weights, self.biases, self.scales, self.shifts)
+        weights, biases = list(self.weights), list(self.biases)
+        if torch.is_autocast_enabled(x.device.type):  # both networks' parameters at once
+            kind = torch.get_autocast_dtype(x.device.type)
+            x = x.to(kind)
+            hidden = len(weights) - self.exact
+            weights[:hidden] = [weight.to(kind) for weight in weights[:hidden]]
+            biases[:hidden] = [bias.to(kind) for bias in biases[:hidden]]
+        kinds = (weights, biases, self.scales, self.shifts)
         first, second = zip(*(zip(*(p.unbind() for p in kind), strict=True) for kind in kinds), strict=True)
         return torch.stack([self.one(x, *first), self.one(x, *second)])
 
