@@ -96,7 +96,7 @@ def plain_co_occurrence(xy, episodes, task, min_episodes):
     return status, joining, unordered, starts, visits, clearance
 
 
-@pytest.mark.parametrize("seed", range(75))
+@pytest.mark.parametrize("seed", range(200))
 def test_equals_plain_loops(seed):
     rng = np.random.default_rng(seed)
     maze = Maze(("umaze", "medium", "dev")[seed % 3], 1.0)
@@ -284,3 +284,62 @@ def test_tasks_hash_is_of_values():
     same = replace(task, start=Region((1, np.float64(2.0)), 0.5))
     assert tasks_sha256([task]) == tasks_sha256([same])
     assert tasks_sha256([task]) != tasks_sha256([replace(task, expect="seen")])
+
+
+CORRIDORS = (  # contexts of the dev maze: each one's cells are reached from each other without leaving it
+    [(1, c) for c in range(1, 7)],
+    [(1, 6), (2, 6), (3, 6)],
+    [(3, c) for c in range(1, 7)],
+    [(3, 1), (4, 1), (5, 1)],
+    [(5, c) for c in range(1, 7)],
+)
+
+
+def stroll(rng, *points):
+    """A noisy trajectory [T + 1, 2] through points, in steps of about 0.1."""
+    legs = [
+        np.linspace(a, b, max(2, round(float(np.hypot(*(b - a))) / 0.1)), endpoint=False) for a, b in pairwise(points)
+    ]
+    way = np.concatenate([*legs, points[-1][None]])
+    return way + rng.normal(0, 0.01, way.shape)
+
+
+def through_cells(rng, start, goal):
+    return stroll(rng, *(DEV.to_xy(cell) for cell in DEV.path(start, goal)))
+
+
+@pytest.mark.parametrize("leak", ["an episode", "a shortcut through a wall", "a goal switched on the way"])
+@pytest.mark.parametrize("seed", range(34))
+def test_random_leaks_are_found_and_clean_data_raise_no_alarm(seed, leak):
+    rng = np.random.default_rng([seed, len(leak)])
+
+    def pick(cells):
+        return cells[rng.integers(len(cells))]
+
+    trajectories = []
+    for number in range(100):
+        cells = CORRIDORS[number % len(CORRIDORS)]
+        start, goal = pick(cells), pick(cells)
+        while start == goal:
+            goal = pick(cells)
+        trajectories.append(through_cells(rng, start, goal))
+    upper, lower = pick([(0, 2), (2, 4), (0, 4)])
+    ends = [pick(CORRIDORS[upper][1:-1]), pick(CORRIDORS[lower][1:-1])]
+    start, goal = ends if rng.random() < 0.5 else ends[::-1]
+    a, b = DEV.to_xy(start), DEV.to_xy(goal)
+    task = Task("t", Region(tuple(a), 0.25), Region(tuple(b), 0.25, 0.2), "unseen")
+    clean = certify("clean", make_episodes(trajectories), [task], DEV, 0.45, 50, False, min_support=0)
+    assert clean.tasks[0]["status"] == "unseen" and clean.tasks[0]["unordered"] == 0
+    assert clean.tasks[0]["segments_needed"] != 1
+
+    at = int(rng.integers(len(trajectories) + 1))
+    if leak == "an episode":
+        planted = through_cells(rng, start, goal)
+    elif leak == "a shortcut through a wall":
+        planted = stroll(rng, a, b)
+    else:  # sent elsewhere in its corridor, and on the way to the other end
+        between = pick(CORRIDORS[upper if start == ends[0] else lower])
+        planted = np.concatenate([through_cells(rng, start, between), through_cells(rng, between, goal)])
+    leaky = make_episodes([*trajectories[:at], planted, *trajectories[at:]])
+    found = certify("leaky", leaky, [task], DEV, 0.45, 50, False, min_support=0)
+    assert not found.passed and found.tasks[0]["episodes"] == [at] and found.tasks[0]["status"] == "rare"

@@ -1,7 +1,5 @@
 """The card of a dataset, and what `generate` says of a published one with other data."""
 
-import contextlib
-import io
 import json
 import re
 from pathlib import Path
@@ -57,12 +55,19 @@ def test_a_card_is_four_files_that_agree_with_the_dataset(monkeypatch: pytest.Mo
     assert "It passes" in text
 
 
-def test_a_cards_lines_for_minari_read_the_dataset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert make(monkeypatch, *SMALL, "card=cards") == 0
-    (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / "cards" / NAME / "README.md").read_text(), re.DOTALL)
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(code, {})
-    assert len(printed.getvalue().splitlines()) == stored()[0]["episodes"]
+def test_a_cards_lines_for_each_reader_read_the_dataset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert make(monkeypatch, *SMALL, "card=cards", "export=[d4rl,ogbench]") == 0
+    codes = re.findall(r"```python\n(.*?)```", (tmp_path / "cards" / NAME / "README.md").read_text(), re.DOTALL)
+    held: list[dict] = [{} for _ in codes]
+    for code, names in zip(codes, held, strict=True):
+        exec(code, names)
+    with_minari, with_torch, with_h5py, with_ogbench = held
+    manifest = stored()[0]
+    assert len(with_minari["episodes"]) == len(with_torch["first"]) == with_h5py["last"].sum() == manifest["episodes"]
+    assert (
+        len(with_torch["observations"]) == len(with_h5py["actions"]) == manifest["transitions"] + manifest["episodes"]
+    )
+    assert len(with_ogbench["train"]["observations"]) == manifest["transitions"]
 
 
 def test_no_card_without_the_option(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -113,19 +113,39 @@ python -m stitchrl.generate {dataset}
 The versions above give the same bytes on the same kind of host, and so the same `dataset_sha256`. Elsewhere
 the hash may differ: the command then says so, and the certificate is of the data that were made.
 
-Read them with Minari:
+Read them with Minari, with PyTorch, and, after `export=[d4rl,ogbench]` on the line above, as D4RL's or OGBench's:
 
 ```python
-import minari
+import minari  # an episode at a time: T + 1 observations, T actions
 
 dataset = minari.load_dataset("stitchrl/{name}")
-for episode in dataset.iterate_episodes():
-    print(episode.observations.shape, episode.actions.shape)
+episodes = [(episode.observations, episode.actions) for episode in dataset.iterate_episodes()]
 ```
 
-Or train and evaluate on them with stitchrl, which generates them first where they are missing:
+```python
+from stitchrl.data.formats.minari import read  # tensors of all episodes, laid end to end
+
+episodes = read("{name}")
+observations, actions, first, last = episodes.observations, episodes.actions, episodes.first, episodes.last
+```
+
+```python
+import h5py  # D4RL: T + 1 rows to an episode, `timeouts` on its last one
+
+with h5py.File("{name}.hdf5") as file:
+    observations, actions, last = (file[key][()] for key in ("observations", "actions", "timeouts"))
+```
+
+```python
+import ogbench  # the environment's name only has to be one that it knows
+
+_, train, _ = ogbench.make_env_and_datasets("pointmaze-medium-navigate-v0", dataset_path="{name}.npz")
+```
+
+Check the certificate; train and evaluate (which generates the data first where they are missing):
 
 ```
+python -m stitchrl.audit stitchrl/{name}
 python -m stitchrl {dataset}
 ```
 """

@@ -1,0 +1,44 @@
+"""What is committed of the datasets says what their names promise."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+PUBLISHED = Path(__file__).parent.parent / "datasets"
+NAMES = sorted(path.name for path in PUBLISHED.iterdir())
+CUTS = [name for name in NAMES if "-cut" in name]
+
+
+def read(name: str, file: str) -> dict:
+    return json.loads((PUBLISHED / name / f"{file}.json").read_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_certificate_passes_and_is_of_these_data(name: str) -> None:
+    certificate, manifest = read(name, "certificate"), read(name, "manifest")
+    assert certificate["pass"] and certificate["problems"] == []
+    assert certificate["dataset_sha256"] == manifest["dataset_sha256"]
+    assert certificate["dataset"] == manifest["name"] == name
+    assert manifest["dataset_sha256"] in (PUBLISHED / name / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_a_cut_twin_needs_as_many_segments_as_its_name_says(name: str) -> None:
+    tasks = read(name, "certificate")["tasks"]
+    needed = [task["segments_needed"] for task in tasks if task["expect"] == "unseen"]
+    assert min(needed) == int(re.search(r"-cut(\d+)", name)[1])
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_twins_have_the_same_transitions_and_the_joined_one_joins_every_task(name: str) -> None:
+    joined = re.sub(r"-cut\d+", "-joined", name)
+    assert read(name, "manifest")["transitions_sha256"] == read(joined, "manifest")["transitions_sha256"]
+    assert (
+        read(name, "certificate")["tasks_sha256"] != read(joined, "certificate")["tasks_sha256"]
+    )  # other expectations
+    whole = {task["name"]: task for task in read(joined, "certificate")["tasks"]}
+    for task in read(name, "certificate")["tasks"]:
+        assert whole[task["name"]]["status"] == "seen"
+        assert whole[task["name"]]["step_limit"] == task["step_limit"]
