@@ -40,10 +40,10 @@ def main() -> None:
     path = Path(options.destination)
     if (path.exists() if path.suffix else (minari.root() / path).exists()) and not options.overwrite:
         raise ValueError(f"{path}: exists already; --overwrite replaces it")
-    source.check()
+    sha256 = source.sha256  # compared with what was stored, before anything is written
     for note in write(options.destination, source):
         print(f"{options.destination}: {note}", file=sys.stderr)
-    print(f"{options.destination}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions")
+    print(f"{options.destination}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions, sha256 {sha256}")
 
 
 def _cut(source: Source, steps: int, tasks_file: Path | None, seed: int) -> Source:

@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from stitchrl.audit.certificate import Certificate, certify
+from stitchrl.audit.positions import Positions
 from stitchrl.data.cut import cut
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import minari
@@ -65,8 +66,17 @@ def generate(spec: DatasetSpec, workers: int) -> None:
         episodes, origin = cut(joined.episodes, spec.cut, unseen, np.random.default_rng([spec.seed, spec.cut]))
         contexts, behaviour = joined.contexts[origin], joined.manifest["behaviour"]
         ceilings = {task["name"]: task["ceiling"] for task in joined.certificate.tasks}
+    positions = Positions.of_episodes(episodes)
     certificate = certify(
-        spec.name, episodes, tasks, world.maze, SUCCESS_RADIUS, spec.min_episodes, spec.control, ceilings
+        spec.name,
+        episodes.sha256,
+        positions,
+        tasks,
+        world.maze,
+        SUCCESS_RADIUS,
+        spec.min_episodes,
+        spec.control,
+        ceilings,
     )
     packages = ("stitchrl", "numpy", "torch", "gymnasium", "gymnasium-robotics", "minari", "mujoco")
     manifest = {

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stitchrl.audit.certificate import Certificate, certify
+from stitchrl.audit.positions import Positions
 from stitchrl.audit.tasks import read_tasks
 from stitchrl.command import guarded
 from stitchrl.data.formats import open_source
@@ -60,14 +61,14 @@ def audit(source: Source, tasks_file: Path | None, epsilon: float, min_episodes:
         columns, tasks = read_tasks(tasks_file)
         return certify(
             source.name,
-            source.read(),
+            source.sha256,
+            Positions.of_source(source, columns),
             tasks,
             None,
             epsilon,
             min_episodes or MIN_EPISODES,
             control=False,
             min_support=0,  # of their own data others know best what is enough; the counts are in the certificate
-            columns=columns,
         )
     try:
         values = source.metadata["manifest"]["spec"]
@@ -78,7 +79,8 @@ def audit(source: Source, tasks_file: Path | None, epsilon: float, min_episodes:
     known = {task["name"]: task["ceiling"] for task in source.metadata["certificate"]["tasks"]}
     return certify(
         spec.name,
-        source.read(),
+        source.sha256,
+        Positions.of_source(source),
         make_tasks(spec, world),
         world.maze,
         epsilon,

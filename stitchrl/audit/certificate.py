@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stitchrl.audit.chains import segments_needed
-from stitchrl.audit.cooccurrence import POSITION, achieved, co_occurrence
-from stitchrl.data.episodes import Episodes
+from stitchrl.audit.cooccurrence import co_occurrence
+from stitchrl.audit.positions import Positions
 from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
 
@@ -75,7 +75,8 @@ class Certificate:
 
 def certify(
     name: str,
-    episodes: Episodes,
+    sha256: str,
+    positions: Positions,
     tasks: Sequence[Task],
     maze: Maze | None,
     epsilon: float,
@@ -83,19 +84,17 @@ def certify(
     control: bool,
     ceilings: Mapping[str, float] | None = None,
     min_support: int | None = None,
-    columns: tuple[int, int] = POSITION,
 ) -> Certificate:
-    """Audit a dataset.
+    """Audit a dataset, whose hash is `sha256`.
 
     maze: None where walls are unknown. epsilon: metres within which one episode is left for another.
     ceilings: the behaviour controller's success on tasks, by their names, where it was measured. min_support: None for
-    `min_episodes`. columns: of the observation, where the achieved goal stands.
+    `min_episodes`.
     """
-    xy = achieved(episodes, columns)
-    needed, fewest, most = segments_needed(xy, episodes, tasks, maze, (epsilon, 2 * epsilon, epsilon / 2))
+    needed, fewest, most = segments_needed(positions, tasks, maze, (epsilon, 2 * epsilon, epsilon / 2))
     rows = []
     for i, task in enumerate(tasks):
-        found = co_occurrence(xy, episodes, task, min_episodes)
+        found = co_occurrence(positions, task, min_episodes)
         rows.append(
             {
                 "name": task.name,
@@ -116,7 +115,7 @@ def certify(
         )
     return Certificate(
         dataset=name,
-        dataset_sha256=episodes.sha256,
+        dataset_sha256=sha256,
         tasks_sha256=tasks_sha256(tasks),
         epsilon=round(epsilon, 4),
         min_episodes=min_episodes,

@@ -12,14 +12,14 @@ entry, so one number for each episode says all. It is exact. It is fast because 
 than epsilon: most rows are entered, or not, by what their bin says, and few distances are ever computed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from stitchrl.audit.cooccurrence import find_visits
-from stitchrl.data.episodes import Episodes
+from stitchrl.audit.positions import Part, Positions
 from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
 
@@ -30,61 +30,92 @@ SLACK = 1e-9  # relative; far above the rounding of a bin's borders, far below t
 class Joins:
     """Which rows lie within epsilon of each other on the same side of walls, ready to be asked level by level."""
 
-    def __init__(self, xy: np.ndarray, episodes: Episodes, maze: Maze | None, epsilon: float):
-        """xy: [N, 2] float64. maze: None where walls are unknown; then nothing is in the way."""
-        self.xy, self.epsilon = xy, epsilon
-        self.number = episodes.number.numpy()
-        self.cell = np.zeros(len(xy), np.int64) if maze is None else maze.nearest_cell(xy)
+    def __init__(self, positions: Positions, maze: Maze | None, epsilon: float):
+        """maze: None where walls are unknown; then nothing is in the way."""
+        self.positions, self.maze, self.epsilon = positions, maze, epsilon
         self.adjacent = np.ones((1, 1), bool) if maze is None else maze.adjacent
 
         # A bin is a small square of one cell: it never reaches over a cell's border, so a bin is joined as a whole.
         width = epsilon / BINS_PER_EPSILON
-        square = np.floor(xy / width).astype(np.int64)
-        square -= square.min(0)
-        extent = square.max(0) + 1
-        keys = (self.cell * extent[0] + square[:, 0]) * extent[1] + square[:, 1]
-        keys, self.bin = np.unique(keys, return_inverse=True)  # self.bin [N]: each row's bin; empty bins have no number
-        corner = np.stack([keys // extent[1] % extent[0], keys % extent[1]], 1)
-        cell = keys // (extent[0] * extent[1])
+        corners = [np.floor(xy / width) for xy in (positions.stored.min(0), positions.stored.max(0))]
+        low, extent = corners[0].astype(np.int64) - 1, (corners[1] - corners[0]).astype(np.int64) + 3
+
+        def keys(part: Part) -> np.ndarray:
+            xy = positions.of_part(part)
+            square = np.floor(xy / width).astype(np.int64) - low
+            return (self.cell(xy) * extent[0] + square[:, 0]) * extent[1] + square[:, 1]
+
+        occupied = np.unique(np.concatenate([np.unique(keys(part)) for part in positions.parts]))
+        # Each row's bin [N]; empty bins have no number.
+        self.bin = np.concatenate([np.searchsorted(occupied, keys(part)).astype(np.int32) for part in positions.parts])
+        corner = np.stack([occupied // extent[1] % extent[0], occupied % extent[1]], 1)
+        cell = occupied // (extent[0] * extent[1])
 
         # [bins, bins] all rows of the two are within epsilon; some may be. In units of a bin's width.
         pairs = cKDTree(corner).query_pairs(BINS_PER_EPSILON + 2, output_type="ndarray")
         pairs = pairs[self.adjacent[cell[pairs[:, 0]], cell[pairs[:, 1]]]]
         apart = np.abs(corner[pairs[:, 0]] - corner[pairs[:, 1]])
         farthest, nearest = np.hypot(*(apart + 1).T), np.hypot(*np.maximum(apart - 1, 0).T)
-        self.sure = _symmetric(pairs[farthest <= BINS_PER_EPSILON * (1 - SLACK)], len(keys))
-        self.near = _symmetric(pairs[nearest <= BINS_PER_EPSILON * (1 + SLACK)], len(keys))
+        self.sure = _symmetric(pairs[farthest <= BINS_PER_EPSILON * (1 - SLACK)], len(occupied))
+        self.near = _symmetric(pairs[nearest <= BINS_PER_EPSILON * (1 + SLACK)], len(occupied))
 
-    def enter(self, covered: np.ndarray, entry: np.ndarray) -> np.ndarray:
-        """Each episode's earliest entry [episodes] from the newly covered rows, or `entry` [episodes] where earlier."""
-        entry = entry.copy()
-        occupied = self._mark(covered)
+    def cell(self, xy: np.ndarray) -> np.ndarray:
+        """The free cell [R] of points; one for all where walls are unknown."""
+        return np.zeros(len(xy), np.int64) if self.maze is None else self.maze.nearest_cell(xy)
+
+    def enter(self, entry: np.ndarray, covered_to: np.ndarray) -> np.ndarray:
+        """Each episode's earliest entry [episodes] from rows after `entry` up to `covered_to`, or `entry` itself."""
+        occupied = np.zeros(self.near.shape[0], np.int32)
+        for covered in self._ranges(entry + 1, covered_to + 1):
+            occupied[self.bin[covered]] = 1
         sure = self.sure @ occupied > 0
-        rows = np.flatnonzero(sure[self.bin])
-        np.minimum.at(entry, self.number[rows], rows)
+        result = np.minimum(entry, self._earliest(sure))
 
         # Rows in bins at the rim of what is covered need distances, if entering there would be earlier.
-        rows = np.flatnonzero(((self.near @ occupied > 0) & ~sure)[self.bin])
-        rows = rows[rows < entry[self.number[rows]]]
-        near = self.near @ self._mark(rows) > 0
-        rows = rows[self._within(rows, covered[near[self.bin[covered]]])]
-        np.minimum.at(entry, self.number[rows], rows)
-        return entry
+        rim = (self.near @ occupied > 0) & ~sure
+        rows = np.concatenate([self._rows_before(result, part, rim) for part in self.positions.parts])
+        if len(rows):
+            asked = np.zeros(len(rim), np.int32)
+            asked[self.bin[rows]] = 1
+            near = self.near @ asked > 0
+            there = [covered[near[self.bin[covered]]] for covered in self._ranges(entry + 1, covered_to + 1)]
+            rows = rows[self._within(rows, np.concatenate(there))]
+            for part in self.positions.parts:
+                here = slice(part.first, part.last)
+                result[here] = np.minimum(result[here], self.positions.earliest(part, rows))
+        return result
 
-    def _mark(self, rows: np.ndarray) -> np.ndarray:
-        """1 for bins [bins] that hold any of the rows, else 0."""
-        marked = np.zeros(self.near.shape[0], np.int32)
-        marked[self.bin[rows]] = 1
-        return marked
+    def _earliest(self, bins: np.ndarray) -> np.ndarray:
+        """Each episode's first row [episodes] in the bins that are marked, N where it has none."""
+        return np.concatenate(
+            [
+                self.positions.earliest(part, part.begin + np.flatnonzero(bins[self.bin[part.begin : part.end]]))
+                for part in self.positions.parts
+            ]
+        )
+
+    def _rows_before(self, entry: np.ndarray, part: Part, bins: np.ndarray) -> np.ndarray:
+        """A part's rows in marked bins that lie before their episode's entry."""
+        rows = np.flatnonzero(bins[self.bin[part.begin : part.end]])
+        before = part.begin + rows < entry[part.first : part.last][self.positions.number(part)[rows]]
+        return part.begin + rows[before]
+
+    def _ranges(self, begin: np.ndarray, end: np.ndarray) -> Iterator[np.ndarray]:
+        """The rows begin..end - 1 of every episode, a part at a time."""
+        for part in self.positions.parts:
+            first, counts = begin[part.first : part.last], (end - begin)[part.first : part.last]
+            yield np.arange(counts.sum()) + np.repeat(first - (counts.cumsum() - counts), counts)
 
     def _within(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Boolean [rows]: whether any of the others is within epsilon, on the same side of walls."""
         within = np.zeros(len(rows), bool)
-        for cell in np.unique(self.cell[rows]):
-            asked = np.flatnonzero(self.cell[rows] == cell)
-            there = self.xy[others[self.adjacent[cell, self.cell[others]]]]
+        xy, others_xy = self.positions.xy(rows), self.positions.xy(others)
+        cells, others_cells = self.cell(xy), self.cell(others_xy)
+        for cell in np.unique(cells):
+            asked = np.flatnonzero(cells == cell)
+            there = others_xy[self.adjacent[cell, others_cells]]
             if len(there):
-                here, tree = self.xy[rows[asked]], cKDTree(there, balanced_tree=False, compact_nodes=False)
+                here, tree = xy[asked], cKDTree(there, balanced_tree=False, compact_nodes=False)
                 nearest = there[tree.query(here)[1]]
                 within[asked] = ((here - nearest) ** 2).sum(1) <= self.epsilon**2
         return within
@@ -98,33 +129,31 @@ def _symmetric(pairs: np.ndarray, size: int) -> csr_array:
 
 
 def segments_needed(
-    xy: np.ndarray, episodes: Episodes, tasks: Sequence[Task], maze: Maze | None, epsilons: Sequence[float]
+    positions: Positions, tasks: Sequence[Task], maze: Maze | None, epsilons: Sequence[float]
 ) -> list[list[int | None]]:
     """For each epsilon, for each task: the fewest episodes that lead from its start to its goal; None where none do.
 
-    xy: [N, 2] float64, all rows' achieved goals. Tasks with one start region share one search.
+    Tasks with one start region share one search.
     """
     regions = dict.fromkeys(region for task in tasks for region in (task.start, task.goal))
-    visits = {region: find_visits(region.contains(xy), episodes) for region in regions}
+    visits = {region: find_visits(region, positions) for region in regions}
     result = []
     for epsilon in epsilons:
-        joins = Joins(xy, episodes, maze, epsilon)
+        joins = Joins(positions, maze, epsilon)
         needed = {}
         for start in dict.fromkeys(task.start for task in tasks):
             goals = dict.fromkeys(task.goal for task in tasks if task.start == start)
             last_in_goal = {goal: visits[goal].last for goal in goals}
-            for goal, segments in _search(joins, visits[start].first, episodes.last.numpy(), last_in_goal).items():
+            for goal, segments in _search(joins, visits[start].first, last_in_goal).items():
                 needed[start, goal] = segments
         result.append([needed.get((task.start, task.goal)) for task in tasks])
     return result
 
 
-def _search(
-    joins: Joins, first_in_start: np.ndarray, last: np.ndarray, last_in_goal: dict[Region, np.ndarray]
-) -> dict[Region, int]:
+def _search(joins: Joins, first_in_start: np.ndarray, last_in_goal: dict[Region, np.ndarray]) -> dict[Region, int]:
     """Segments from one start to each goal that can be reached; arrays [episodes] hold each episode's row."""
     # Covered are the rows after an episode's entry; an entry at its last row covers nothing.
-    entry, covered_to = np.minimum(first_in_start, last), last
+    entry, covered_to = np.minimum(first_in_start, joins.positions.last), joins.positions.last
     needed: dict[Region, int] = {}
     level = 0
     while (entry < covered_to).any():
@@ -134,12 +163,5 @@ def _search(
                 needed[goal] = level
         if len(needed) == len(last_in_goal):
             break
-        newly_covered = _ranges(entry + 1, covered_to + 1)
-        entry, covered_to = joins.enter(newly_covered, entry), entry
+        entry, covered_to = joins.enter(entry, covered_to), entry
     return needed
-
-
-def _ranges(begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The integers of all ranges begin..end - 1 [R], one range after another."""
-    counts = end - begin
-    return np.arange(counts.sum()) + np.repeat(begin - (counts.cumsum() - counts), counts)

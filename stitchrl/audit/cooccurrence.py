@@ -1,17 +1,13 @@
-"""Co-occurrence: which training episodes visit a task's start region and later its goal region.
-
-Rows are all rows of `Episodes`, in time order inside an episode; xy [N, 2] are their achieved goals in metres.
-"""
+"""Co-occurrence: which training episodes visit a task's start region and later its goal region."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from stitchrl.data.episodes import Episodes
-from stitchrl.types import Task
+from stitchrl.audit.positions import Positions
+from stitchrl.types import Region, Task
 
-POSITION = (0, 1)  # where the worlds' observations have x and y
 Status = Literal["seen", "rare", "reversed_only", "unseen"]
 
 
@@ -39,35 +35,21 @@ class CoOccurrence:
         return len(self.joining)
 
 
-def achieved(episodes: Episodes, columns: tuple[int, int] = POSITION) -> np.ndarray:
-    """Achieved goals [N, 2] of all rows, in float64: every part of the audit then decides borders the same way.
-
-    columns: where they stand in the observation. ValueError where it has no such column.
-    """
-    width = episodes.observations.shape[1]
-    if max(columns) >= width:
-        raise ValueError(f"achieved_goal: columns: {max(columns)} given, observations have columns 0 to {width - 1}")
-    return episodes.observations[:, list(columns)].numpy().astype(np.float64)
-
-
-def find_visits(inside: np.ndarray, episodes: Episodes) -> Visits:
-    """The first and last of the rows where `inside` [N] is true, by episode."""
-    rows = np.flatnonzero(inside)
-    number = episodes.number.numpy()[rows]
-    visits = Visits(np.full(len(episodes.first), len(episodes)), np.full(len(episodes.first), -1))
-    np.minimum.at(visits.first, number, rows)
-    np.maximum.at(visits.last, number, rows)
-    return visits
+def find_visits(region: Region, positions: Positions) -> Visits:
+    """When each episode is in a region."""
+    found = [
+        (positions.earliest(part, rows), positions.latest(part, rows))
+        for part in positions.parts
+        for rows in [part.begin + np.flatnonzero(region.contains(positions.of_part(part)))]
+    ]
+    return Visits(*(np.concatenate(rows) for rows in zip(*found, strict=True)))
 
 
-def co_occurrence(xy: np.ndarray, episodes: Episodes, task: Task, min_episodes: int) -> CoOccurrence:
+def co_occurrence(positions: Positions, task: Task, min_episodes: int) -> CoOccurrence:
     """Find the episodes that join a task's regions; `min_episodes` of them make it seen."""
-    rows, number = np.arange(len(xy)), episodes.number.numpy()
-    to_start, to_goal = task.start.distance(xy), task.goal.distance(xy)
-    start, goal = find_visits(to_start == 0, episodes), find_visits(to_goal == 0, episodes)
-
+    start, goal = find_visits(task.start, positions), find_visits(task.goal, positions)
     joining = np.flatnonzero(start.first < goal.last)
-    in_both = int(((start.first < len(xy)) & (goal.last >= 0)).sum())
+    in_both = int(((start.first < len(positions)) & (goal.last >= 0)).sum())
     status: Status
     if len(joining) >= min_episodes:
         status = "seen"
@@ -75,14 +57,24 @@ def co_occurrence(xy: np.ndarray, episodes: Episodes, task: Task, min_episodes: 
         status = "rare"
     else:
         status = "reversed_only" if in_both else "unseen"
-
-    # An episode joins S to G if it comes to G after S, or, the same thing, was in S before G: miss either by least.
-    after_start, before_goal = rows > start.first[number], rows < goal.last[number]
     return CoOccurrence(
         status=status,
         joining=joining,
         unordered=in_both,
-        starts=int((start.first == episodes.first.numpy()).sum()),
+        starts=int((start.first == positions.first).sum()),
         visits=int((goal.last >= 0).sum()),
-        clearance=float(min(to_goal[after_start].min(initial=np.inf), to_start[before_goal].min(initial=np.inf))),
+        clearance=0.0 if len(joining) else _clearance(positions, task, start, goal),
     )
+
+
+def _clearance(positions: Positions, task: Task, start: Visits, goal: Visits) -> float:
+    """An episode joins S to G if it comes to G after S, or, the same thing, was in S before G: miss either by least."""
+    clearance = np.inf
+    for part in positions.parts:
+        rows, number = np.arange(part.begin, part.end), positions.number(part)
+        xy = positions.of_part(part)
+        after_start = xy[rows > start.first[part.first : part.last][number]]
+        before_goal = xy[rows < goal.last[part.first : part.last][number]]
+        for points, region in ((after_start, task.goal), (before_goal, task.start)):
+            clearance = min(clearance, region.distance(points).min(initial=np.inf))
+    return float(clearance)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,16 +47,17 @@ class Source:
         self._compare(episodes.sha256)
         return episodes
 
-    def check(self) -> None:
-        """ValueError if the data are not those that stitchrl stored; nothing is known of other people's."""
-        if self.metadata:
-            digest = hashlib.sha256()
-            for episodes in self.chunks(ROWS):
-                digest.update(episodes.observations.numpy().data)
-            for episodes in self.chunks(ROWS):
-                digest.update(episodes.actions[episodes.transitions].numpy().data)
-            digest.update(self.lengths.astype(np.int64).data)
-            self._compare(digest.hexdigest())
+    @cached_property
+    def sha256(self) -> str:
+        """The dataset's hash, from two passes over its chunks; see `Episodes.sha256`. ValueError if it is another."""
+        digest = hashlib.sha256()
+        for episodes in self.chunks(ROWS):
+            digest.update(episodes.observations.numpy().data)
+        for episodes in self.chunks(ROWS):
+            digest.update(episodes.actions[episodes.transitions].numpy().data)
+        digest.update(self.lengths.astype(np.int64).data)
+        self._compare(digest.hexdigest())
+        return digest.hexdigest()
 
     def _compare(self, sha256: str) -> None:
         expected = self.metadata.get("manifest", {}).get("dataset_sha256", sha256)

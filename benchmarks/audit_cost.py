@@ -1,0 +1,106 @@
+"""What an audit costs: seconds and peak memory from 1e5 to 1e8 transitions, read as a stream.
+
+    python benchmarks/audit_cost.py [--largest 8]
+
+The data are synthetic: episodes along shortest paths of the medium maze, cut into pieces of 50 steps and repeated with
+other noise until there are enough. Each size runs in a process of its own: its peak memory holds Python and PyTorch
+too. Writes results/audit_cost.json.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from generation import processor
+
+from stitchrl.audit.certificate import certify
+from stitchrl.audit.positions import Positions
+from stitchrl.data.episodes import Episodes
+from stitchrl.data.formats.source import Source
+from stitchrl.files import write_json
+from stitchrl.mazes import Maze
+from stitchrl.types import Region, Task
+
+RESULTS = Path(__file__).parent / "results" / "audit_cost.json"
+MAZE = Maze("medium", 1.0)
+PIECE, STRIDE = 50, 0.05  # steps, metres
+BLOCK = 100_000 // PIECE  # episodes that are repeated
+FAR = (((6, 6), (6, 3)), ((6, 6), (6, 1)), ((6, 5), (6, 3)), ((6, 5), (6, 1)), ((1, 1), (6, 5)), ((1, 6), (6, 6)))
+
+
+def block() -> np.ndarray:
+    """Pieces [BLOCK, PIECE + 1, 2] of ways between random cells."""
+    rng = np.random.default_rng(0)
+    pieces: list[np.ndarray] = []
+    while len(pieces) < BLOCK:
+        start, goal = (MAZE.cells[i] for i in rng.choice(len(MAZE.cells), 2, replace=False))
+        corners = [MAZE.to_xy(cell) for cell in MAZE.path(start, goal)]
+        way = np.concatenate([np.linspace(a, b, round(1 / STRIDE), endpoint=False) for a, b in pairwise(corners)])
+        pieces += [way[i : i + PIECE + 1] for i in range(rng.integers(PIECE), len(way) - PIECE, PIECE)]
+    return np.stack(pieces[:BLOCK])
+
+
+def synthetic(transitions: int) -> Source:
+    """As many repetitions of the block, each with its own noise, as make so many transitions."""
+    base = torch.from_numpy(block().reshape(-1, 2)).float()
+    lengths = torch.full((BLOCK,), PIECE)
+    actions = torch.zeros(len(base), 2)
+    actions[(lengths + 1).cumsum(0) - 1] = torch.nan
+    repetitions = -(-transitions // (BLOCK * PIECE))
+
+    def chunks(rows: int) -> Iterator[Episodes]:
+        for number in range(repetitions):
+            noise = torch.rand(base.shape, generator=torch.Generator().manual_seed(number))
+            yield Episodes(torch.cat([base + 0.2 * noise - 0.1, noise], 1), actions, None, lengths)
+
+    return Source("synthetic", np.full(BLOCK * repetitions, PIECE), 4, 2, False, chunks)
+
+
+def measure(transitions: int) -> dict[str, float]:
+    """Seconds to read and hash the stream, and to audit what was read."""
+    torch.set_num_threads(1)
+    source = synthetic(transitions)
+    tasks = [
+        Task(str(i), Region(tuple(MAZE.to_xy(a)), 0.25), Region(tuple(MAZE.to_xy(b)), 0.25, 0.45), "unseen")
+        for i, (a, b) in enumerate(FAR)
+    ]
+    began = time.perf_counter()
+    positions, sha256 = Positions.of_source(source), source.sha256
+    read = time.perf_counter()
+    certificate = certify("synthetic", sha256, positions, tasks, MAZE, 0.45, 50, control=False)
+    assert all(task["status"] == "unseen" and task["segments_needed"] > 1 for task in certificate.tasks)
+    return {
+        "transitions": int(source.lengths.sum()),
+        "read_s": round(read - began, 2),
+        "audit_s": round(time.perf_counter() - read, 2),
+        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--largest", type=int, default=8, help="power of ten")
+    parser.add_argument("--only", type=int, help="print one size's figures")
+    options = parser.parse_args()
+    if options.only:
+        print(json.dumps(measure(options.only)))
+        return
+    rows = []
+    for power in range(5, options.largest + 1):
+        call = [sys.executable, __file__, "--only", str(10**power)]
+        rows.append(json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout))
+        print(rows[-1], flush=True)
+    result = {"command": "python benchmarks/audit_cost.py", "host": {"processor": processor()}, "sizes": rows}
+    write_json(RESULTS, result)
+
+
+if __name__ == "__main__":
+    main()
