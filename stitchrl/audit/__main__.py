@@ -17,6 +17,7 @@ from rich.table import Table
 
 from stitchrl.audit.certificate import Certificate, certify
 from stitchrl.audit.positions import Positions
+from stitchrl.audit.survey import survey
 from stitchrl.audit.tasks import read_tasks
 from stitchrl.command import guarded
 from stitchrl.data.formats import open_source
@@ -47,22 +48,28 @@ def main() -> None:
     source = open_source(options.dataset, options.unsafe_pickle)
     for note in source.notes:
         print(f"{source.name}: {note}", file=sys.stderr)
-    certificate = audit(source, options.tasks, options.epsilon, options.min_episodes)
+    certificate, surveyed = audit(source, options.tasks, options.epsilon, options.min_episodes)
     if options.json:
-        print(json.dumps(certificate.as_dict()))
+        print(json.dumps(certificate.as_dict() | surveyed))
     else:
-        show(certificate, source)
+        show(certificate, surveyed, source)
     sys.exit(0 if certificate.passed else 1)
 
 
-def audit(source: Source, tasks_file: Path | None, epsilon: float, min_episodes: int | None) -> Certificate:
-    """The certificate of a dataset for the tasks of a file, or for its own where None. ValueError where it has none."""
+def audit(
+    source: Source, tasks_file: Path | None, epsilon: float, min_episodes: int | None
+) -> tuple[Certificate, dict[str, Any]]:
+    """The certificate and the survey of a dataset for the tasks of a file, or for its own where None.
+
+    ValueError where it has none.
+    """
     if tasks_file is not None:
         columns, tasks = read_tasks(tasks_file)
-        return certify(
+        positions = Positions.of_source(source, columns)
+        certificate = certify(
             source.name,
             source.sha256,
-            Positions.of_source(source, columns),
+            positions,
             tasks,
             None,
             epsilon,
@@ -70,31 +77,34 @@ def audit(source: Source, tasks_file: Path | None, epsilon: float, min_episodes:
             control=False,
             min_support=0,  # of their own data others know best what is enough; the counts are in the certificate
         )
+        return certificate, survey(source, positions, tasks, epsilon)
     try:
         values = source.metadata["manifest"]["spec"]
         spec = DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
+        known = {task["name"]: task["ceiling"] for task in source.metadata["certificate"]["tasks"]}
     except (KeyError, TypeError) as error:
         raise ValueError(f"{source.name}: no tasks are known of it; give them with --tasks FILE") from error
     world = make_world(spec.world, spec.maze)
-    known = {task["name"]: task["ceiling"] for task in source.metadata["certificate"]["tasks"]}
-    return certify(
+    tasks, positions = make_tasks(spec, world), Positions.of_source(source)
+    certificate = certify(
         spec.name,
         source.sha256,
-        Positions.of_source(source),
-        make_tasks(spec, world),
+        positions,
+        tasks,
         world.maze,
         epsilon,
         min_episodes or spec.min_episodes,
         spec.control,
         {name: ceiling for name, ceiling in known.items() if ceiling is not None},
     )
+    return certificate, survey(source, positions, tasks, epsilon)
 
 
-def show(certificate: Certificate, source: Source) -> None:
-    """The certificate as a table."""
+def show(certificate: Certificate, surveyed: dict[str, Any], source: Source) -> None:
+    """The certificate as a table, the survey in words."""
     console = Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("task", "expected", "found"):
+    for heading in ("task", "status"):
         table.add_column(heading, no_wrap=True)
     for heading in ("joined", "any order", "starts", "visits", "missed", "segments"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
@@ -103,8 +113,9 @@ def show(certificate: Certificate, source: Source) -> None:
         fewest, most = task["segments_range"]
         segments = _text(task["segments_needed"])
         if fewest != most:
-            segments += f" ({_text(fewest)} to {_text(most)})"
-        table.add_row(task["name"], task["expect"], task["status"], *counts, _text(task["clearance"], ".2f"), segments)
+            segments += f" ({_text(fewest)}-{_text(most)})"
+        status = task["status"] + ("" if task["status"] == task["expect"] else f", not {task['expect']}")
+        table.add_row(task["name"], status, *counts, _text(task["clearance"], ".2f"), segments)
     console.print(f"{source.name}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions")
     console.print(f"sha256 {certificate.dataset_sha256}")
     console.print(table)
@@ -113,6 +124,22 @@ def show(certificate: Certificate, source: Source) -> None:
         "the start; visits: that visit the goal; missed: by how much the nearest failed to join them; segments: the "
         f"fewest episodes in a chain, at epsilon {certificate.epsilon:g} (at twice to half of it, where that differs)"
     )
+    lengths, area, apart = surveyed["episode_lengths"], surveyed["coverage"], surveyed["distances"]
+    console.print(
+        f"Episodes of {lengths['min']} to {lengths['max']} steps, {lengths['median']:g} in the middle; they visit "
+        f"{area['area']:g} square metres, {100 * area['shared']:.0f}% of which several of them do."
+    )
+    console.print(
+        f"Wasserstein distance of what is evaluated from what training sees: {apart['pairs']:.2f} for (state, goal) "
+        f"pairs, {apart['starts']:.2f} for states and {apart['goals']:.2f} for goals alone."
+    )
+    again = surveyed["continued"]
+    if again["episodes"]:
+        joined = [f"{name} {count}" for name, count in again["ordered"].items() if count]
+        console.print(
+            f"{again['episodes']} episodes end in the very state in which another begins. Laid end to end they are "
+            f"{again['rejoined']}, which join tasks: {', '.join(joined) or 'none'}."
+        )
     for problem in certificate.problems:
         console.print(problem, soft_wrap=True)
     console.print("passes" if certificate.passed else "FAILS")

@@ -1,0 +1,76 @@
+"""What the audit tells beside its certificate: against plain loops and by hand."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import make_episodes, random_walks
+
+from stitchrl.audit import positions as positions_module
+from stitchrl.audit.cooccurrence import co_occurrence
+from stitchrl.audit.positions import Positions
+from stitchrl.audit.survey import continued, coverage, distances
+from stitchrl.data.cut import cut
+from stitchrl.data.formats.source import of_episodes
+from stitchrl.types import Region, Task
+
+
+def task(start, goal, radius=0.5):
+    return Task("t", Region(tuple(start), 0.0, radius), Region(tuple(goal), 0.0, radius), "unseen")
+
+
+@pytest.mark.parametrize("rows", [30, 10**6])
+def test_coverage_equals_a_plain_loop(rows, monkeypatch):
+    monkeypatch.setattr(positions_module, "ROWS", rows)
+    walks = random_walks(count=30, longest=20)
+    visitors: dict[tuple, set] = {}
+    for number, walk in enumerate(walks):
+        for point in np.floor(walk.astype(np.float32).astype(float) / 0.5):
+            visitors.setdefault(tuple(point), set()).add(number)
+    found = coverage(Positions.of_episodes(make_episodes(walks)), 0.5)
+    assert found["area"] == pytest.approx(0.25 * len(visitors))
+    assert found["shared"] == pytest.approx(np.mean([len(v) > 1 for v in visitors.values()]), abs=1e-4)
+
+
+def line(a, b):
+    return np.linspace(a, b, 50)
+
+
+def test_pairs_can_be_far_apart_whose_marginals_are_near():
+    """Two halves of a line: evaluated starts and goals lie in the data, together they do not."""
+    left, right = [line((0, 0), (4, 0))] * 20, [line((4, 0), (8, 0))] * 20
+    middle = Positions.of_episodes(make_episodes([line((1, 0), (2, 0))] * 40))
+    halves = Positions.of_episodes(make_episodes(left + right))
+    across = [task((0.5 + x, 0), (7.5 - x, 0)) for x in np.linspace(0, 3, 20)]
+    across += [task(one.goal.center, one.start.center) for one in across]
+    of_halves = distances(halves, across, np.random.default_rng(0))
+    assert of_halves["pairs"] > 3 > 1.5 > max(of_halves["starts"], of_halves["goals"])
+    same = distances(middle, [task((1.33, 0), (1.66, 0), 0.2)], np.random.default_rng(0))
+    assert max(same.values()) < 0.4
+    assert distances(halves, across, np.random.default_rng(0)) == of_halves
+
+
+def test_cut_episodes_are_joined_again():
+    rng = np.random.default_rng(0)
+    whole = make_episodes([rng.normal(0, 0.3, (rng.integers(20, 300), 2)).cumsum(0) for _ in range(40)])
+    tasks = [task((-1.5, 0), (1.5, 0), 0.8), task((1.5, 1), (-1.5, -1), 0.8)]
+    pieces, _ = cut(whole, 7, [], np.random.default_rng(0))
+    order = np.random.default_rng(1).permutation(len(pieces.lengths))  # in any order
+    observations = [pieces.observations[pieces.first[i] : pieces.last[i] + 1].numpy()[:, :2] for i in order]
+    mixed = make_episodes(observations)
+    found = continued(of_episodes("x", mixed, {}), Positions.of_episodes(mixed), tasks)
+    assert found["rejoined"] == 40 and found["episodes"] == len(order) - 40
+    for one in tasks:
+        expected = co_occurrence(Positions.of_episodes(whole), one, 1).ordered
+        assert expected > 0
+        single = continued(of_episodes("x", mixed, {}), Positions.of_episodes(mixed), [one])
+        assert single["ordered"] == {"t": expected}
+
+
+def test_episodes_that_go_in_circles_end_somewhere():
+    corners = [(0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (0.0, 0.0)]
+    loop = make_episodes([line(a, b) for a, b in pairwise(corners)])
+    found = continued(of_episodes("x", loop, {}), Positions.of_episodes(loop), [task((2, 2), (0, 0))])
+    assert found["episodes"] == 3 and found["rejoined"] == 1
+    alone = make_episodes([line((0, 0), (1, 0))])
+    assert continued(of_episodes("x", alone, {}), Positions.of_episodes(alone), [])["episodes"] == 0
