@@ -122,3 +122,19 @@ def test_a_bad_tasks_file_is_one_line(before, after, message, monkeypatch, capsy
 def test_other_bad_input_is_one_line(arguments, message, monkeypatch, capsys):
     status, _, err = run(monkeypatch, capsys, *arguments)
     assert status == 2 and message in err and len(err.strip().splitlines()) == 1
+
+
+def test_the_page_needs_nothing_beside_it(monkeypatch, capsys):
+    store(np.stack([np.linspace(0, 8, 40), np.zeros(40)], 1))
+    status, _, err = run(monkeypatch, capsys, "--tasks", "tasks.yaml", "--html", "page/audit.html")
+    assert status == 1 and "page: page/audit.html" in err
+    page = Path("page/audit.html").read_text()
+    assert "It fails." in page and "1 episode joins it (episode 120)" in page and "data:image/png;base64," in page
+    assert "http" not in page and "<script" not in page and "<link" not in page
+    assert "prefers-color-scheme: dark" in page and 'name="viewport"' in page
+
+
+def test_names_in_a_page_are_text(monkeypatch, capsys):
+    Path("tasks.yaml").write_text(TASKS.replace("name: across", "name: '<script>x</script>'"))
+    run(monkeypatch, capsys, "--tasks", "tasks.yaml", "--html", "audit.html")
+    assert "<script>" not in Path("audit.html").read_text()

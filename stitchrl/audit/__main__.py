@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -24,7 +24,8 @@ from stitchrl.data.formats import open_source
 from stitchrl.data.formats.source import Source
 from stitchrl.factory import make_tasks
 from stitchrl.mazes import Maze
-from stitchrl.types import DatasetSpec
+from stitchrl.report.audit_page import write_page
+from stitchrl.types import DatasetSpec, Task
 from stitchrl.worlds import SUCCESS_RADIUS, make_world
 
 MIN_EPISODES = 50
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("dataset", metavar="DATASET")
     parser.add_argument("--tasks", type=Path, metavar="FILE", help="YAML of regions, see stitchrl.audit.tasks")
     parser.add_argument("--json", action="store_true", help="print the certificate as JSON")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page that needs nothing beside it")
     parser.add_argument("--epsilon", type=float, default=SUCCESS_RADIUS, help="within which episodes are joined")
     parser.add_argument("--min-episodes", type=int, help="that make a task seen; 50, or the dataset's own")
     parser.add_argument("--unsafe-pickle", action="store_true", help="read a pickle, which may run any code")
@@ -48,7 +50,17 @@ def main() -> None:
     source = open_source(options.dataset, options.unsafe_pickle)
     for note in source.notes:
         print(f"{source.name}: {note}", file=sys.stderr)
-    certificate, surveyed = audit(source, options.tasks, options.epsilon, options.min_episodes)
+    certificate, surveyed, audited = audit(source, options.tasks, options.epsilon, options.min_episodes)
+    if options.html:
+        write_page(
+            options.html,
+            certificate.as_dict() | surveyed,
+            audited.tasks,
+            audited.maze,
+            audited.positions.stored,
+            source.lengths,
+        )
+        print(f"page: {options.html}", file=sys.stderr)
     if options.json:
         print(json.dumps(certificate.as_dict() | surveyed))
     else:
@@ -56,9 +68,17 @@ def main() -> None:
     sys.exit(0 if certificate.passed else 1)
 
 
+class Audited(NamedTuple):
+    """What was looked at."""
+
+    positions: Positions
+    tasks: list[Task]
+    maze: Maze | None
+
+
 def audit(
     source: Source, tasks_file: Path | None, epsilon: float, min_episodes: int | None
-) -> tuple[Certificate, dict[str, Any]]:
+) -> tuple[Certificate, dict[str, Any], Audited]:
     """The certificate and the survey of a dataset for the tasks of a file, or for its own where None.
 
     ValueError where it has none.
@@ -77,7 +97,7 @@ def audit(
             control=False,
             min_support=0,  # of their own data others know best what is enough; the counts are in the certificate
         )
-        return certificate, survey(source, positions, tasks, epsilon)
+        return certificate, survey(source, positions, tasks, epsilon), Audited(positions, tasks, None)
     try:
         values = source.metadata["manifest"]["spec"]
         spec = DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
@@ -97,7 +117,7 @@ def audit(
         spec.control,
         {name: ceiling for name, ceiling in known.items() if ceiling is not None},
     )
-    return certificate, survey(source, positions, tasks, epsilon)
+    return certificate, survey(source, positions, tasks, epsilon), Audited(positions, tasks, world.maze)
 
 
 def show(certificate: Certificate, surveyed: dict[str, Any], source: Source) -> None:
