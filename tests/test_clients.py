@@ -16,7 +16,10 @@ from conftest import command
 
 from stitchrl import generate
 from stitchrl.audit import __main__ as audit
-from stitchrl.data.formats import open_source
+from stitchrl.audit.known import find_tasks
+from stitchrl.audit.positions import Positions
+from stitchrl.data.formats import open_source, write
+from stitchrl.data.formats.source import of_episodes
 
 NAME = "pointmaze-dev-regions-n20000-v0"
 FILES = (f"stitchrl/{NAME}", f"{NAME}.hdf5", f"{NAME}.npz")
@@ -80,3 +83,27 @@ def test_the_audit_says_the_same_of_every_format(dataset, monkeypatch, capsys):
         said.append(json.loads(capsys.readouterr().out))
     assert said[0] == said[1] == said[2]
     assert said[0]["dataset_sha256"] == dataset.sha256 and said[0]["pass"]
+
+
+@pytest.mark.parametrize("maze", ["medium", "large", "giant"])
+@pytest.mark.parametrize("world", ["pointmaze", "antmaze"])
+def test_ogbenchs_tasks_and_maps_are_those_of_its_environments(world, maze):
+    with contextlib.redirect_stdout(io.StringIO()):
+        import ogbench
+
+    env = ogbench.make_env_and_datasets(f"{world}-{maze}-stitch-v0", env_only=True).unwrapped
+    known = find_tasks(f"{world}-{maze}-stitch-v0")
+    assert np.array_equal(env.maze_map == 0, known.maze.free)
+    xy = np.array([[info["init_xy"], info["goal_xy"]] for info in env.task_infos], np.float32)  # [tasks, 2, 2]
+    turned = Positions(xy.reshape(-1, 2).copy(), np.array([9]))
+    known.turn(turned)
+    centres = [[task.start.center, task.goal.center] for task in known.tasks]
+    assert np.allclose(turned.stored.reshape(-1, 2, 2), centres)
+    assert known.tasks[0].goal.radius == env._goal_tol and known.tasks[0].start.half == env._noise
+
+
+def test_a_file_with_ogbenchs_name_is_audited_for_its_tasks(dataset, monkeypatch, capsys):
+    write("pointmaze-medium-stitch-v0.npz", of_episodes("x", dataset, {}))
+    assert command(audit, monkeypatch, "pointmaze-medium-stitch-v0.npz", "--json") == 1
+    said = json.loads(capsys.readouterr().out)
+    assert [task["name"] for task in said["tasks"]] == [f"task{i}" for i in range(1, 6)]

@@ -1,8 +1,9 @@
 """`python -m stitchrl.audit DATASET [--tasks FILE] [--json]`: does a dataset test stitching?
 
 DATASET is a Minari id, a D4RL file (.hdf5), an OGBench file (.npz) or a pickle of the stitching paper's (.pkl, only
-with --unsafe-pickle). Its tasks are its own, if it was made here, or those of --tasks. Exit status: 0 if every task has
-the status that it expects and every unseen one a chain of episodes from start to goal, 1 if not, 2 for unusable input.
+with --unsafe-pickle). Its tasks are those of --tasks, or its own if it was made here, or the five of an OGBench file
+that has kept its name (antmaze-medium-stitch-v0.npz). Exit status: 0 if every task has the status that it expects and
+every unseen one a chain of episodes from start to goal, 1 if not, 2 for unusable input.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stitchrl.audit.certificate import Certificate, certify
+from stitchrl.audit.known import find_tasks
 from stitchrl.audit.positions import Positions
 from stitchrl.audit.survey import survey
 from stitchrl.audit.tasks import read_tasks
@@ -50,16 +52,23 @@ def main() -> None:
     source = open_source(options.dataset, options.unsafe_pickle)
     for note in source.notes:
         print(f"{source.name}: {note}", file=sys.stderr)
-    certificate, surveyed, audited = audit(source, options.tasks, options.epsilon, options.min_episodes)
+    audited = choose(source, options.tasks)
+    certificate = certify(
+        audited.name,
+        source.sha256,
+        audited.positions,
+        audited.tasks,
+        audited.maze,
+        options.epsilon,
+        options.min_episodes or audited.min_episodes,
+        audited.control,
+        audited.ceilings,
+        audited.min_support,
+    )
+    surveyed = survey(source, audited.positions, audited.tasks, options.epsilon)
     if options.html:
-        write_page(
-            options.html,
-            certificate.as_dict() | surveyed,
-            audited.tasks,
-            audited.maze,
-            audited.positions.stored,
-            source.lengths,
-        )
+        values = certificate.as_dict() | surveyed
+        write_page(options.html, values, audited.tasks, audited.maze, audited.positions.stored, source.lengths)
         print(f"page: {options.html}", file=sys.stderr)
     if options.json:
         print(json.dumps(certificate.as_dict() | surveyed))
@@ -69,55 +78,48 @@ def main() -> None:
 
 
 class Audited(NamedTuple):
-    """What was looked at."""
+    """What is looked at, and how."""
 
+    name: str
     positions: Positions
     tasks: list[Task]
     maze: Maze | None
+    min_episodes: int
+    min_support: int
+    control: bool = False
+    ceilings: dict[str, float] | None = None
 
 
-def audit(
-    source: Source, tasks_file: Path | None, epsilon: float, min_episodes: int | None
-) -> tuple[Certificate, dict[str, Any], Audited]:
-    """The certificate and the survey of a dataset for the tasks of a file, or for its own where None.
-
-    ValueError where it has none.
-    """
+def choose(source: Source, tasks_file: Path | None) -> Audited:
+    """A dataset with the tasks of a file, or its own, or those that it is known for. ValueError where it has none."""
+    # Of their own data others know best how many episodes are enough: these counts are told, not judged.
     if tasks_file is not None:
         columns, tasks = read_tasks(tasks_file)
-        positions = Positions.of_source(source, columns)
-        certificate = certify(
-            source.name,
-            source.sha256,
-            positions,
-            tasks,
-            None,
-            epsilon,
-            min_episodes or MIN_EPISODES,
-            control=False,
-            min_support=0,  # of their own data others know best what is enough; the counts are in the certificate
+        return Audited(source.name, Positions.of_source(source, columns), tasks, None, MIN_EPISODES, min_support=0)
+    if "manifest" in source.metadata:
+        try:
+            values = source.metadata["manifest"]["spec"]
+            spec = DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
+            known = {task["name"]: task["ceiling"] for task in source.metadata["certificate"]["tasks"]}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{source.name}: expected the manifest of a dataset of ours, found {error!r}") from error
+        world = make_world(spec.world, spec.maze)
+        return Audited(
+            spec.name,
+            Positions.of_source(source),
+            make_tasks(spec, world),
+            world.maze,
+            spec.min_episodes,
+            spec.min_episodes,
+            spec.control,
+            {name: ceiling for name, ceiling in known.items() if ceiling is not None},
         )
-        return certificate, survey(source, positions, tasks, epsilon), Audited(positions, tasks, None)
-    try:
-        values = source.metadata["manifest"]["spec"]
-        spec = DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
-        known = {task["name"]: task["ceiling"] for task in source.metadata["certificate"]["tasks"]}
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{source.name}: no tasks are known of it; give them with --tasks FILE") from error
-    world = make_world(spec.world, spec.maze)
-    tasks, positions = make_tasks(spec, world), Positions.of_source(source)
-    certificate = certify(
-        spec.name,
-        source.sha256,
-        positions,
-        tasks,
-        world.maze,
-        epsilon,
-        min_episodes or spec.min_episodes,
-        spec.control,
-        {name: ceiling for name, ceiling in known.items() if ceiling is not None},
-    )
-    return certificate, survey(source, positions, tasks, epsilon), Audited(positions, tasks, world.maze)
+    published = find_tasks(source.origin)
+    if published is None:
+        raise ValueError(f"{source.name}: no tasks are known of it; give them with --tasks FILE")
+    positions = Positions.of_source(source)
+    published.turn(positions)
+    return Audited(source.name, positions, published.tasks, published.maze, MIN_EPISODES, min_support=0)
 
 
 def show(certificate: Certificate, surveyed: dict[str, Any], source: Source) -> None:
