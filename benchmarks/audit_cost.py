@@ -1,4 +1,4 @@
-"""What an audit costs: seconds and peak memory from 1e5 to 1e8 transitions, read as a stream.
+"""What an audit costs: seconds and peak memory from 1e5 to 1e8 transitions, read as a stream; and a conversion of 1e7.
 
     python benchmarks/audit_cost.py [--largest 8]
 
@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from stitchrl.audit.certificate import certify
 from stitchrl.audit.positions import Positions
 from stitchrl.audit.survey import survey
 from stitchrl.data.episodes import Episodes
+from stitchrl.data.formats import d4rl, ogbench
 from stitchrl.data.formats.source import Source
 from stitchrl.files import write_json
 from stitchrl.mazes import Maze
@@ -85,24 +87,55 @@ def measure(transitions: int) -> dict[str, float]:
         "read_s": round(read - began, 2),
         "certificate_s": round(certified - read, 2),
         "survey_s": round(time.perf_counter() - certified, 2),
-        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        "peak_memory_gb": peak_memory(),
     }
+
+
+def measure_conversion(transitions: int) -> dict[str, float]:
+    """Seconds to write a stream as a D4RL file, and to convert that file into an OGBench file."""
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "synthetic.hdf5"
+        began = time.perf_counter()
+        d4rl.write(path, synthetic(transitions))
+        written = time.perf_counter()
+        ogbench.write(path.with_suffix(".npz"), d4rl.open_source(path))
+        converted = time.perf_counter()
+    return {
+        "transitions": transitions,
+        "write_d4rl_s": round(written - began, 2),
+        "d4rl_to_ogbench_s": round(converted - written, 2),
+        "peak_memory_gb": peak_memory(),
+    }
+
+
+def peak_memory() -> float:
+    """Of this process so far, in gigabytes."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--largest", type=int, default=8, help="power of ten")
     parser.add_argument("--only", type=int, help="print one size's figures")
+    parser.add_argument("--conversion", action="store_true", help="with --only: of a conversion")
     options = parser.parse_args()
     if options.only:
-        print(json.dumps(measure(options.only)))
+        print(json.dumps((measure_conversion if options.conversion else measure)(options.only)))
         return
-    rows = []
-    for power in range(5, options.largest + 1):
-        call = [sys.executable, __file__, "--only", str(10**power)]
-        rows.append(json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout))
-        print(rows[-1], flush=True)
-    result = {"command": "python benchmarks/audit_cost.py", "host": {"processor": processor()}, "sizes": rows}
+
+    def alone(*arguments: str) -> dict[str, float]:
+        call = [sys.executable, __file__, *arguments]
+        found = json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
+        print(found, flush=True)
+        return found
+
+    result = {
+        "command": "python benchmarks/audit_cost.py",
+        "host": {"processor": processor()},
+        "audits": [alone("--only", str(10**power)) for power in range(5, options.largest + 1)],
+        "conversion": alone("--only", str(10**7), "--conversion"),
+    }
     write_json(RESULTS, result)
 
 
