@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from stitchrl.audit.positions import POSITION, check_columns
 from stitchrl.audit.tasks import read_tasks
 from stitchrl.command import guarded
 from stitchrl.data.cut import cut
-from stitchrl.data.formats import minari, open_source, write
+from stitchrl.data.formats import open_source, place, write
 from stitchrl.data.formats.source import Source, of_episodes
+from stitchrl.types import Task
 
 
 def main() -> None:
@@ -37,9 +39,8 @@ def main() -> None:
         print(f"{source.name}: {note}", file=sys.stderr)
     if options.cut is not None:
         source = _cut(source, options.cut, options.tasks, options.seed)
-    path = Path(options.destination)
-    if (path.exists() if path.suffix else (minari.root() / path).exists()) and not options.overwrite:
-        raise ValueError(f"{path}: exists already; --overwrite replaces it")
+    if place(options.destination).exists() and not options.overwrite:
+        raise ValueError(f"{options.destination}: exists already; --overwrite replaces it")
     sha256 = source.sha256  # compared with what was stored, before anything is written
     for note in write(options.destination, source):
         print(f"{options.destination}: {note}", file=sys.stderr)
@@ -49,8 +50,12 @@ def main() -> None:
 def _cut(source: Source, steps: int, tasks_file: Path | None, seed: int) -> Source:
     if steps < 1:
         raise ValueError(f"--cut: {steps} given, a positive number of steps expected")
-    tasks = [] if tasks_file is None else [t for t in read_tasks(tasks_file).tasks if t.expect == "unseen"]
-    pieces, _ = cut(source.read(), steps, tasks, np.random.default_rng([seed, steps]))
+    columns, tasks = POSITION, list[Task]()
+    if tasks_file is not None:
+        columns, tasks = read_tasks(tasks_file)
+        check_columns(columns, source.observation_dim)
+    unseen = [task for task in tasks if task.expect == "unseen"]
+    pieces, _ = cut(source.read(), steps, unseen, np.random.default_rng([seed, steps]), columns)
     # What was known of the whole episodes is not true of the pieces.
     return dataclasses.replace(of_episodes(source.name, pieces, {}), origin=source.origin)
 

@@ -108,3 +108,23 @@ def test_without_a_window_a_policy_is_shown_each_lanes_state_and_goal(lanes):
             expected_pair = expected.pop(number(pair[0]), pair)  # itself where the lane is not in use
             assert all(map(np.array_equal, pair, expected_pair))
     assert expected == {}
+
+
+def test_every_fleet_multiplies_in_one_thread():
+    """A bug once: each new thread took all cores for its products, and evaluations beside others 40 times as long."""
+    threads = []
+
+    class Policy(Recorder):
+        def __call__(self, shown, goals):
+            threads.append(torch.get_num_threads())
+            return super().__call__(shown, goals)
+
+    plans = [Plan(i, np.zeros(2), np.ones(2) * 100, limit=3, rng=np.random.default_rng(i)) for i in range(12)]
+    fleets = [Fleet(Walkers(4), PolicyController(Policy(), WORLD, 4, None)) for _ in range(3)]
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert len(list(run(fleets, plans, radius=0.45))) == 12
+    finally:
+        torch.set_num_threads(before)
+    assert set(threads) == {1}

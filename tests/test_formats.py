@@ -422,6 +422,22 @@ def test_convert_cut_keeps_the_transitions(monkeypatch):
     assert pieces.metadata == {}
 
 
+def test_convert_cut_parts_the_tasks_of_a_file(monkeypatch, capsys):
+    line = np.stack([np.linspace(0, 8, 80), np.zeros(80)], 1)
+    write("file.hdf5", of_episodes("memory", make_episodes([line] * 5), {}))
+    Path("tasks.yaml").write_text(
+        "achieved_goal: {columns: [1, 0]}\n"
+        "tasks: [{name: t, start: {center: [0, 1], radius: 0.2}, goal: {center: [0, 3], radius: 0.2}}]\n"
+    )
+    assert run(monkeypatch, "file.hdf5", "cut.npz", "--cut", "60", "--tasks", "tasks.yaml") == 0
+    pieces = open_source("cut.npz").read()
+    for states in np.split(pieces.observations.numpy(), pieces.last[:-1].numpy() + 1):
+        assert not (np.abs(states[:, 0] - 1).min() <= 0.2 and np.abs(states[:, 0] - 3).min() <= 0.2)
+    Path("tasks.yaml").write_text(Path("tasks.yaml").read_text().replace("[1, 0]", "[1, 9]"))
+    assert run(monkeypatch, "file.hdf5", "other.npz", "--cut", "60", "--tasks", "tasks.yaml") == 2
+    assert "columns: 9 given" in capsys.readouterr().err
+
+
 def test_a_failed_conversion_leaves_nothing(monkeypatch, here):
     npz_file(observations=NAN)
     for destination in ("new.hdf5", "new.npz", "lab/new-v0"):

@@ -10,13 +10,20 @@ from stitchrl.data.episodes import Episodes
 from stitchrl.types import Task
 
 
-def cut(episodes: Episodes, piece: int, tasks: Sequence[Task], rng: np.random.Generator) -> tuple[Episodes, np.ndarray]:
+def cut(
+    episodes: Episodes,
+    piece: int,
+    tasks: Sequence[Task],
+    rng: np.random.Generator,
+    columns: tuple[int, int] = (0, 1),
+) -> tuple[Episodes, np.ndarray]:
     """Episodes cut into pieces of `piece` steps at random phase, so that no piece holds both ends of any task.
 
     A piece that still does is cut again, half way between the ends. The state at a cut ends one piece and begins the
     next, so every transition is kept, once. Also returns the number [pieces] of the episode that each was cut from.
+    columns: of the observation, where the achieved goal stands.
     """
-    xy = episodes.observations[:, :2].numpy().astype(np.float64)
+    xy = episodes.observations[:, list(columns)].numpy().astype(np.float64)
     marks = [np.where(task.start.contains(xy), 1, 0) + np.where(task.goal.contains(xy), 2, 0) for task in tasks]
     for task, mark in zip(tasks, marks, strict=True):
         if (mark == 3).any():

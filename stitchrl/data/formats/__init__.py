@@ -27,6 +27,12 @@ def open_source(name: str, unsafe_pickle: bool = False) -> Source:
     return minari.open_source(name)
 
 
+def place(name: str) -> Path:
+    """Where a dataset of this name is: a file, or a folder among Minari's."""
+    path = Path(name)
+    return path if path.suffix in (*HDF5, ".npz", *PICKLES) else minari.root() / path
+
+
 def write(name: str, source: Source) -> list[str]:
     """Write to a Minari id, a .hdf5 file or a .npz file, whole or not at all. Returns what the format does not hold."""
     path = Path(name)
