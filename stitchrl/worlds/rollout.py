@@ -77,8 +77,8 @@ def run(fleets: Sequence[Fleet], plans: Iterable[Plan], radius: float) -> Iterat
             if lane < len(fleet.simulation.observations) and (plan := take()) is not None:
                 plans_of_fleet.append(plan)
 
-    # Each new thread would share torch's products out among all cores: the fleets are the threads, and where others work
-    # on the host too, products in two threads took forty times as long.
+    # Each new thread would share torch's products out among all cores. The fleets are the threads; where others work on
+    # the host too, products in two threads took forty times as long.
     with ThreadPoolExecutor(len(fleets), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         working = [pool.submit(work, *pair) for pair in zip(fleets, dealt, strict=True)]
         try:
