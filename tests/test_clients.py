@@ -107,3 +107,32 @@ def test_a_file_with_ogbenchs_name_is_audited_for_its_tasks(dataset, monkeypatch
     assert command(audit, monkeypatch, "pointmaze-medium-stitch-v0.npz", "--json") == 1
     said = json.loads(capsys.readouterr().out)
     assert [task["name"] for task in said["tasks"]] == [f"task{i}" for i in range(1, 6)]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("maze", ["umaze", "medium", "large"])
+@pytest.mark.parametrize("world", ["pointmaze", "antmaze"])
+def test_the_papers_datasets_are_the_same_in_every_format(world, maze, monkeypatch, tmp_path, capsys):
+    """At full size: OGBench and d3rlpy read every transition, and the audit says the same of each file."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        import ogbench
+    from d3rlpy.dataset import MDPDataset
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert command(generate, monkeypatch, f"dataset={world}_{maze}_regions", "export=[d4rl,ogbench]") == 0
+    name = f"{world}-{maze}-regions-v0"
+    stored = open_source(f"stitchrl/{name}").read()
+    _, train, _ = ogbench.make_env_and_datasets("pointmaze-medium-navigate-v0", dataset_path=f"{name}.npz")
+    assert np.array_equal(train["observations"], stored.observations[stored.transitions].numpy())
+    with h5py.File(f"{name}.hdf5") as file:
+        keys = ("observations", "actions", "rewards", "terminals", "timeouts")
+        read = MDPDataset(**{key: file[key][()].astype(np.float32) for key in keys})
+    assert [len(episode.observations) for episode in read.episodes] == (stored.lengths + 1).tolist()
+    capsys.readouterr()
+    said = []
+    for file_name in (f"stitchrl/{name}", f"{name}.hdf5", f"{name}.npz"):
+        assert command(audit, monkeypatch, file_name, "--json") == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0] == said[1] == said[2] and said[0]["dataset_sha256"] == stored.sha256

@@ -89,6 +89,13 @@ def test_what_a_format_cannot_hold_is_said(destination):
     assert any("rewards" in note for note in lost)
 
 
+def test_tasks_and_certificate_reach_an_npz_file_however_many_episodes_there_are():
+    """A bug once: with the contexts of 40,000 episodes they were too long for the archive's comment, and left out."""
+    notes = write("file.npz", of_episodes("memory", tiny(), METADATA | {"contexts": [0] * 40_000}))
+    assert open_source("file.npz").metadata == METADATA
+    assert "no contexts of episodes" in notes
+
+
 def test_chunks_are_whole_episodes_and_leave_none_out():
     lengths = np.array([3, 1, 1, 50, 2, 2])
     for rows in (1, 4, 8, 60, 1000):

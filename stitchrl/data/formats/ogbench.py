@@ -82,7 +82,11 @@ def write(path: Path, source: Source) -> list[str]:
     """
     beginning = len(source.lengths) - max(1, len(source.lengths) // VALIDATION)
     notes = ["no rewards"] if source.rewarded else []
-    comment = json.dumps({"stitchrl": source.metadata}, separators=(",", ":")).encode() if source.metadata else b""
+    # A context for each episode would not fit into a comment.
+    metadata = {key: value for key, value in source.metadata.items() if key != "contexts"}
+    if metadata != source.metadata:
+        notes.append("no contexts of episodes")
+    comment = json.dumps({"stitchrl": metadata}, separators=(",", ":")).encode() if metadata else b""
     if len(comment) > LONGEST_COMMENT:
         comment = b""
         notes.append("no tasks and certificate, which are too long for an archive's comment")
