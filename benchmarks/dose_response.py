@@ -55,6 +55,8 @@ def draw(rows: list[Row]) -> None:
     axes = figure.subplots()
     for shift, (maze, colour) in zip((-0.06, 0.06), (("medium", "#1f77b4"), ("large", "#d65f2a")), strict=True):
         estimates = success(rows, maze)
+        if not estimates:
+            continue
         x = np.array(list(estimates)) + shift
         for at, estimate in zip(x, estimates.values(), strict=True):
             axes.plot([at] * len(estimate.values), estimate.present, ".", color=colour, alpha=0.35, ms=5)
@@ -62,7 +64,8 @@ def draw(rows: list[Row]) -> None:
         axes.errorbar(
             x, [e.mean for e in estimates.values()], half, color=colour, marker="o", ms=4, label=f"{maze} maze"
         )
-    axes.set_xticks(range(1, 9), ["1\nwhole\nepisodes", *map(str, range(2, 9))])
+    most = max(max(success(rows, maze), default=1) for maze in SEGMENTS)
+    axes.set_xticks(range(1, most + 1), ["1\nwhole episodes", *map(str, range(2, most + 1))])
     axes.set_xlabel("segments needed: episodes that must be chained (at least)")
     axes.set_ylabel("success on the far tasks")
     axes.set_ylim(-0.03, 1.03)
