@@ -46,8 +46,9 @@ class Joins:
             return (self.cell(xy) * extent[0] + square[:, 0]) * extent[1] + square[:, 1]
 
         occupied = np.unique(np.concatenate([np.unique(keys(part)) for part in positions.parts]))
-        # Each row's bin [N]; empty bins have no number.
-        self.bin = np.concatenate([np.searchsorted(occupied, keys(part)).astype(np.int32) for part in positions.parts])
+        self.bin = np.empty(len(positions), np.int32)  # each row's bin; empty bins have no number
+        for part in positions.parts:
+            self.bin[part.begin : part.end] = np.searchsorted(occupied, keys(part))
         corner = np.stack([occupied // extent[1] % extent[0], occupied % extent[1]], 1)
         cell = occupied // (extent[0] * extent[1])
 
@@ -147,6 +148,7 @@ def segments_needed(
             for goal, segments in _search(joins, visits[start].first, last_in_goal).items():
                 needed[start, goal] = segments
         result.append([needed.get((task.start, task.goal)) for task in tasks])
+        del joins  # before the next one is made: they are large
     return result
 
 
