@@ -9,17 +9,15 @@ results/dose_response.png.
 """
 
 import argparse
-import csv
 import re
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from queue_of_runs import Job, Row, read_csv, run_all
+from queue_of_runs import Job, Row, read_csv, report_rows, run_all
 
-from stitchrl.report.runs import find_runs
-from stitchrl.report.tables import Estimate, to_csv
+from stitchrl.report.tables import Estimate
 
 RUNS = Path("runs/dose")
 TABLE = Path(__file__).parent / "results" / "dose_response.csv"
@@ -32,10 +30,6 @@ def job(maze: str, segments: int, seed: int) -> Job:
     dataset = f"pointmaze_{maze}_" + ("joined" if segments == 1 else f"cut{segments}")
     others = ["agent=gcbc", "goals=future", f"seed={seed}"]
     return Job(RUNS / f"{dataset}-s{seed}", [f"dataset={dataset}"], others)
-
-
-def find_rows() -> list[Row]:
-    return list(csv.DictReader(to_csv(find_runs([RUNS])).splitlines()))
 
 
 def success(rows: list[Row], maze: str) -> dict[int, Estimate]:
@@ -53,10 +47,12 @@ def draw(rows: list[Row]) -> None:
     figure = Figure(figsize=(7, 3.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
+    drawn: list[int] = []
     for shift, (maze, colour) in zip((-0.06, 0.06), (("medium", "#1f77b4"), ("large", "#d65f2a")), strict=True):
         estimates = success(rows, maze)
         if not estimates:
             continue
+        drawn += estimates
         x = np.array(list(estimates)) + shift
         for at, estimate in zip(x, estimates.values(), strict=True):
             axes.plot([at] * len(estimate.values), estimate.present, ".", color=colour, alpha=0.35, ms=5)
@@ -64,7 +60,7 @@ def draw(rows: list[Row]) -> None:
         axes.errorbar(
             x, [e.mean for e in estimates.values()], half, color=colour, marker="o", ms=4, label=f"{maze} maze"
         )
-    most = max(max(success(rows, maze), default=1) for maze in SEGMENTS)
+    most = max(drawn)
     axes.set_xticks(range(1, most + 1), ["1\nwhole episodes", *map(str, range(2, most + 1))])
     axes.set_xlabel("segments needed: episodes that must be chained (at least)")
     axes.set_ylabel("success on the far tasks")
@@ -82,7 +78,7 @@ def main() -> None:
     jobs = [
         job(maze, segments, seed) for maze in options.mazes.split(",") for seed in SEEDS for segments in SEGMENTS[maze]
     ]
-    run_all(jobs, options.processes, TABLE, find_rows)
+    run_all(jobs, options.processes, TABLE, lambda: report_rows(RUNS))
     draw(read_csv(TABLE))
 
 

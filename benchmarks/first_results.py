@@ -6,13 +6,9 @@ Runs what has no row in results/first_results.csv, under runs/first/, and adds t
 """
 
 import argparse
-import csv
 from pathlib import Path
 
-from queue_of_runs import Job, run_all
-
-from stitchrl.report.runs import find_runs
-from stitchrl.report.tables import to_csv
+from queue_of_runs import Job, report_rows, run_all
 
 RUNS = Path("runs/first")
 TABLE = Path(__file__).parent / "results" / "first_results.csv"
@@ -42,7 +38,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     options = parser.parse_args()
     jobs = [job(*row, seed) for row in ROWS if row[0].startswith(options.only) for seed in SEEDS]
-    run_all(jobs, options.processes, TABLE, lambda: list(csv.DictReader(to_csv(find_runs([RUNS])).splitlines())))
+    run_all(jobs, options.processes, TABLE, lambda: report_rows(RUNS))
 
 
 if __name__ == "__main__":

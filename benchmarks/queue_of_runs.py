@@ -10,6 +10,8 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from stitchrl.files import write
+from stitchrl.report.runs import find_runs
+from stitchrl.report.tables import to_csv
 
 Row = dict[str, Any]
 
@@ -53,6 +55,11 @@ def run_all(jobs: Sequence[Job], processes: int, table: Path, find_rows: Callabl
     with ThreadPoolExecutor(processes) as pool:
         for future in [pool.submit(run, job) for job in jobs]:
             future.result()
+
+
+def report_rows(folder: Path) -> list[Row]:
+    """The report's row of every finished run in a folder."""
+    return list(csv.DictReader(to_csv(find_runs([folder])).splitlines()))
 
 
 def read_csv(path: Path) -> list[Row]:

@@ -26,6 +26,9 @@ PUBLISHED = CONF.parent / "datasets"  # the cards of a checkout
 def main(config: DictConfig) -> None:
     values = plain(config)
     spec = dataset_spec(values["dataset"])
+    for format_ in values["export"]:
+        if format_ not in SUFFIXES:
+            raise ValueError(f"export: {format_!r} is not one of {', '.join(SUFFIXES)}")
     if not (values["if_missing"] and minari.folder(spec.name).exists()):
         factory.generate(spec, values["workers"] or os.cpu_count() or 1)
     metadata = minari.read_metadata(spec.name)
@@ -45,14 +48,10 @@ def main(config: DictConfig) -> None:
 
 def export(name: str, formats: list[str], folder: Path) -> None:
     """Write a stored dataset in other formats, and say on stderr what they do not hold."""
-    source = minari.open_source(f"{minari.NAMESPACE}/{name}")
-    for format_ in formats:
-        if format_ not in SUFFIXES:
-            raise ValueError(f"export: {format_!r} is not one of {', '.join(SUFFIXES)}")
     for format_ in formats:
         if format_ != "minari":  # where it lives already
             path = folder / (name + SUFFIXES[format_])
-            for note in write(str(path), source):
+            for note in write(str(path), minari.open_source(f"{minari.NAMESPACE}/{name}")):
                 print(f"{path}: {note}", file=sys.stderr)
             print(f"{format_}: {path}")
 

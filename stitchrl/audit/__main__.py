@@ -30,7 +30,7 @@ from stitchrl.report.audit_page import write_page
 from stitchrl.types import DatasetSpec, Task
 from stitchrl.worlds import SUCCESS_RADIUS, make_world
 
-MIN_EPISODES = 50
+MIN_EPISODES = DatasetSpec.min_episodes
 
 
 def main() -> None:
@@ -66,12 +66,12 @@ def main() -> None:
         audited.min_support,
     )
     surveyed = survey(source, audited.positions, audited.tasks, options.epsilon)
+    values = certificate.as_dict() | surveyed
     if options.html:
-        values = certificate.as_dict() | surveyed
         write_page(options.html, values, audited.tasks, audited.maze, audited.positions.stored, source.lengths)
         print(f"page: {options.html}", file=sys.stderr)
     if options.json:
-        print(json.dumps(certificate.as_dict() | surveyed))
+        print(json.dumps(values))
     else:
         show(certificate, surveyed, source)
     sys.exit(0 if certificate.passed else 1)

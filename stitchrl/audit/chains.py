@@ -18,7 +18,6 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
-from stitchrl.audit.cooccurrence import find_visits
 from stitchrl.audit.positions import Part, Positions
 from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
@@ -136,16 +135,14 @@ def segments_needed(
 
     Tasks with one start region share one search.
     """
-    regions = dict.fromkeys(region for task in tasks for region in (task.start, task.goal))
-    visits = {region: find_visits(region, positions) for region in regions}
     result = []
     for epsilon in epsilons:
         joins = Joins(positions, maze, epsilon)
         needed = {}
         for start in dict.fromkeys(task.start for task in tasks):
             goals = dict.fromkeys(task.goal for task in tasks if task.start == start)
-            last_in_goal = {goal: visits[goal].last for goal in goals}
-            for goal, segments in _search(joins, visits[start].first, last_in_goal).items():
+            last_in_goal = {goal: positions.visits(goal).last for goal in goals}
+            for goal, segments in _search(joins, positions.visits(start).first, last_in_goal).items():
                 needed[start, goal] = segments
         result.append([needed.get((task.start, task.goal)) for task in tasks])
         del joins  # before the next one is made: they are large

@@ -1,21 +1,14 @@
 """Co-occurrence: which training episodes visit a task's start region and later its goal region."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
-from stitchrl.audit.positions import Positions
-from stitchrl.types import Region, Task
+from stitchrl.audit.positions import Positions, Visits
+from stitchrl.types import Task
 
 Status = Literal["seen", "rare", "reversed_only", "unseen"]
-
-
-class Visits(NamedTuple):
-    """When each episode is in a region."""
-
-    first: np.ndarray  # [episodes] its first row there; N, past all rows, where it never is
-    last: np.ndarray  # [episodes] its last row there; -1, before all rows, where it never is
 
 
 @dataclass(frozen=True)
@@ -35,19 +28,9 @@ class CoOccurrence:
         return len(self.joining)
 
 
-def find_visits(region: Region, positions: Positions) -> Visits:
-    """When each episode is in a region."""
-    found = [
-        (positions.earliest(part, rows), positions.latest(part, rows))
-        for part in positions.parts
-        for rows in [part.begin + np.flatnonzero(region.contains(positions.of_part(part)))]
-    ]
-    return Visits(*(np.concatenate(rows) for rows in zip(*found, strict=True)))
-
-
 def co_occurrence(positions: Positions, task: Task, min_episodes: int) -> CoOccurrence:
     """Find the episodes that join a task's regions; `min_episodes` of them make it seen."""
-    start, goal = find_visits(task.start, positions), find_visits(task.goal, positions)
+    start, goal = positions.visits(task.start), positions.visits(task.goal)
     joining = np.flatnonzero(start.first < goal.last)
     in_both = int(((start.first < len(positions)) & (goal.last >= 0)).sum())
     status: Status

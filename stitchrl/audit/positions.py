@@ -6,6 +6,7 @@ import numpy as np
 
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats.source import Source, spans
+from stitchrl.types import Region
 
 POSITION = (0, 1)  # columns of the worlds' observations that hold x and y
 ROWS = 1_000_000  # looked at at a time
@@ -20,6 +21,13 @@ class Part(NamedTuple):
     end: int
 
 
+class Visits(NamedTuple):
+    """When each episode is in a region."""
+
+    first: np.ndarray  # [episodes] its first row there; N, past all rows, where it never is
+    last: np.ndarray  # [episodes] its last row there; -1, before all rows, where it never is
+
+
 class Positions:
     """Achieved goals of all rows, in time order inside an episode, episodes laid end to end."""
 
@@ -32,6 +40,7 @@ class Positions:
             Part(first, last, int(self.first[first]), int(self.last[last - 1]) + 1)
             for first, last in spans(lengths, ROWS)
         ]
+        self._visits: dict[Region, Visits] = {}
 
     @classmethod
     def of_episodes(cls, episodes: Episodes, columns: tuple[int, int] = POSITION) -> "Positions":
@@ -65,6 +74,17 @@ class Positions:
         """Each row's episode, counted from the part's first one: [rows of the part] int32."""
         sizes = self.last[part.first : part.last] - self.first[part.first : part.last] + 1
         return np.repeat(np.arange(part.last - part.first, dtype=np.int32), sizes)
+
+    def visits(self, region: Region) -> Visits:
+        """When each episode is in a region; found once, since tasks share regions and each part of the audit asks."""
+        if region not in self._visits:
+            found = [
+                (self.earliest(part, rows), self.latest(part, rows))
+                for part in self.parts
+                for rows in [part.begin + np.flatnonzero(region.contains(self.of_part(part)))]
+            ]
+            self._visits[region] = Visits(*(np.concatenate(rows) for rows in zip(*found, strict=True)))
+        return self._visits[region]
 
     def earliest(self, part: Part, rows: np.ndarray) -> np.ndarray:
         """Each episode's first one [episodes of the part] of some rows [R], sorted; N where it has none."""

@@ -7,7 +7,6 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from stitchrl.audit.cooccurrence import find_visits
 from stitchrl.audit.positions import ROWS, Positions
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats.source import Source
@@ -80,7 +79,7 @@ def continued(source: Source, positions: Positions, tasks: Sequence[Task]) -> di
     chain, offset = _chains(follower, positions)
     ordered = {}
     for task in tasks:
-        start, goal = find_visits(task.start, positions).first, find_visits(task.goal, positions).last
+        start, goal = positions.visits(task.start).first, positions.visits(task.goal).last
         first = np.full(chain.max() + 1, np.iinfo(np.int64).max)
         last = np.full(chain.max() + 1, -1)
         visited = start < len(positions)

@@ -40,6 +40,7 @@ def write_page(
         episodes=f"{len(lengths):,}",
         transitions=f"{lengths.sum():,}",
         leaks=leaks,
+        letters=ascii_uppercase,
         picture=base64.b64encode(picture(audit, tasks, maze, xy, lengths, leaks)).decode(),
     )
     write(path, lambda beside: beside.write_text(text))

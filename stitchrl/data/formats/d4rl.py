@@ -170,15 +170,16 @@ def _ends(path: Path, columns: dict[str, Column]) -> tuple[np.ndarray, list[str]
 def _chunks(path: Path, ends: np.ndarray, complete: bool, rows: int) -> Iterator[Episodes]:
     """complete: whether `next_observations` gives the state after an episode's last action."""
     rows_of = np.diff(ends, prepend=-1)  # rows of each episode, those without a transition included
+    transitions = rows_of - (0 if complete else 1)
     begin = ends - rows_of + 1
     number = 0  # episodes with a transition so far
-    for first, last in spans(rows_of - (0 if complete else 1), rows):
+    for first, last in spans(transitions, rows):
         a, b = int(begin[first]), int(ends[last - 1]) + 1
         held = _guarded(path, partial(_read_rows, path, a, b))
-        kept = rows_of[first:last] - (0 if complete else 1) > 0
-        keep = np.repeat(kept, rows_of[first:last])
+        lengths = transitions[first:last]
+        keep = np.repeat(lengths > 0, rows_of[first:last])
+        lengths = lengths[lengths > 0]
         states, actions, rewards = held["observations"][keep], held["actions"][keep], held.get("rewards")
-        lengths = rows_of[first:last][kept]
         if rewards is not None:
             rewards = rewards.reshape(-1)[keep]
         if complete:
@@ -186,8 +187,6 @@ def _chunks(path: Path, ends: np.ndarray, complete: bool, rows: int) -> Iterator
             states = np.insert(states, last_rows + 1, held["next_observations"][keep][last_rows], axis=0)
             actions = np.insert(actions, last_rows + 1, 0, axis=0)
             rewards = None if rewards is None else np.insert(rewards, last_rows + 1, 0)
-        else:
-            lengths = lengths - 1
         if len(lengths):
             yield assemble(str(path), number, states, actions, rewards, lengths)
         number += len(lengths)
