@@ -138,8 +138,8 @@ class UnionLength(torch.autograd.Function):
         ends = begins.roll(-1, -1)  # where the next one begins; the last one ends too, as the first one begins
         d_low = torch.zeros_like(x).scatter_(-1, order, begins)
         d_high = torch.zeros_like(x).scatter_add_(-1, order.gather(-1, furthest), ends)
-        beyond = y > x
-        ctx.save_for_backward(torch.where(beyond, 0, d_high) - d_low, torch.where(beyond, d_high, 0))
+        d_y = d_high * (y > x)  # a product: torch.where is ten times slower where its condition is irregular
+        ctx.save_for_backward(d_high - d_y - d_low, d_y)
         return (reach * ends - low * begins).sum(-1)
 
     @staticmethod

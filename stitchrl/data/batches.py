@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stitchrl.data.episodes import Episodes
+from stitchrl.data.episodes import Episodes, take
 from stitchrl.data.paths import Sample
 from stitchrl.types import Batch, GoalMixture, Needs, Path, Window
 
@@ -48,25 +48,25 @@ class BatchSampler:
         """A batch of `size` transitions."""
         observations, actions = self.episodes.observations, self.episodes.actions
         which = torch.randint(len(self.episodes.transitions), (size,), generator=self._rng)
-        rows = self.episodes.transitions[which]
+        rows = take(self.episodes.transitions, which)
         path, goals, random = self._goals(rows, self.needs.actor_goals)
-        batch = Batch(observations[rows], actions[rows], None, observations[goals])
+        batch = Batch(take(observations, rows), take(actions, rows), None, take(observations, goals))
         if self.needs.value_goals is not None:
             _, value_goals, _ = self._goals(rows, self.needs.value_goals)
             batch = batch._replace(
-                next_observations=observations[rows + 1],
-                value_goals=observations[value_goals],
+                next_observations=take(observations, rows + 1),
+                value_goals=take(observations, value_goals),
                 value_reached=value_goals == rows,
             )
         if self.needs.subgoal_steps is not None:
-            near = torch.minimum(rows + self.needs.subgoal_steps, self.episodes.ends[rows])
+            near = torch.minimum(rows + self.needs.subgoal_steps, take(self.episodes.ends, rows))
             on_path = path.ahead(torch.tensor([self.needs.subgoal_steps])).squeeze(1)
             subgoals = torch.where(random, near, on_path)
-            batch = batch._replace(near_goals=observations[near], subgoals=observations[subgoals])
+            batch = batch._replace(near_goals=take(observations, near), subgoals=take(observations, subgoals))
         if self.needs.window is not None:
             steps, last = torch.arange(self.needs.window), path.length[:, None] - 1
             window = path.ahead(torch.minimum(steps, last))
-            batch = batch._replace(window=Window(observations[window], actions[window], steps <= last))
+            batch = batch._replace(window=Window(take(observations, window), take(actions, window), steps <= last))
         return batch
 
     def _goals(self, rows: Tensor, mixture: GoalMixture) -> tuple[Path, Tensor, Tensor]:

@@ -59,3 +59,8 @@ class Episodes:
         table = torch.cat([self.observations[rows], self.actions[rows], self.observations[rows + 1]], 1).numpy()
         as_bytes = table.view(f"V{table.shape[1] * table.itemsize}").ravel()
         return hashlib.sha256(np.sort(as_bytes).tobytes()).hexdigest()
+
+
+def take(table: Tensor, rows: Tensor) -> Tensor:
+    """table[rows] for a table [N] or [N, D] and rows [...]. Square brackets take three to six times as long."""
+    return table.index_select(0, rows.reshape(-1)).reshape(*rows.shape, *table.shape[1:])

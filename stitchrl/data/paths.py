@@ -14,7 +14,7 @@ import torch
 from sklearn.cluster import MiniBatchKMeans
 from torch import Generator, Tensor
 
-from stitchrl.data.episodes import Episodes
+from stitchrl.data.episodes import Episodes, take
 from stitchrl.types import Path
 
 # rows [B], none of them an episode's last; the discount of steps ahead, None for all alike -> the rows' paths
@@ -45,7 +45,7 @@ class Future:
 
     def bind(self, episodes: Episodes) -> Sample:
         def sample(rows: Tensor, discount: float | None, rng: Generator) -> Path:
-            goal = _later(rows + 1, episodes.ends[rows], discount, rng)
+            goal = _later(rows + 1, take(episodes.ends, rows), discount, rng)
             none = rows.new_empty(len(rows), 0)
             return Path(rows, goal, none, none)
 
@@ -72,24 +72,23 @@ class Stitch:
 
     def bind(self, episodes: Episodes) -> Sample:
         cluster = self.assign(episodes)
-        rows = torch.argsort(cluster, stable=True)  # cluster by cluster
-        members = torch.stack([rows, episodes.ends[rows]], 1)  # and where their episodes end: one access gives both
+        members = torch.argsort(cluster, stable=True)  # cluster by cluster
         last = torch.bincount(cluster, minlength=self.clusters).cumsum(0) - 1
         first = torch.cat([last.new_zeros(1), last[:-1] + 1])
 
         def sample(rows: Tensor, discount: float | None, rng: Generator) -> Path:
-            goal = _later(rows + 1, episodes.ends[rows], discount, rng)
+            goal = _later(rows + 1, take(episodes.ends, rows), discount, rng)
             leave = rows.new_full((len(rows), self.hops), -1)
             enter = leave.clone()
             jumps = torch.rand(len(rows), generator=rng) < self.p
             left = torch.where(jumps, torch.randint(1, self.hops + 1, (len(rows),), generator=rng), 0)
             for hop in range(self.hops):
                 jumping = (left > hop).nonzero().squeeze(1)
-                here = goal[jumping]
-                within = cluster[here]
-                entered, end = members[_uniform(first[within], last[within], rng)].unbind(1)
+                here = take(goal, jumping)
+                within = take(cluster, here)
+                entered = take(members, _uniform(take(first, within), take(last, within), rng))
                 leave[jumping, hop], enter[jumping, hop] = here, entered
-                goal[jumping] = _later(entered, end, discount, rng)
+                goal[jumping] = _later(entered, take(episodes.ends, entered), discount, rng)
             return Path(rows, goal, leave, enter)
 
         return sample
