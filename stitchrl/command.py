@@ -29,7 +29,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def identity(values: dict[str, Any]) -> str:
     """A hash of all in a configuration that decides a run's numbers."""
-    deciding = {key: value for key, value in values.items() if key not in ("device", "workers")}
+    deciding = {key: value for key, value in values.items() if key != "workers"}
+    deciding["device"] = str(values["device"]).partition(":")[0]  # which of several does not matter
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

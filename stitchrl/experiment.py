@@ -1,6 +1,8 @@
 """The experiment, from top to bottom: dataset, certificate, training, evaluation, summary."""
 
+import copy
 import json
+import re
 import subprocess
 import sys
 import time
@@ -66,6 +68,7 @@ def run(
     began, commit = time.monotonic(), _commit()
     torch.set_num_threads(1)
     _check(settings)
+    device = torch.device(settings.device)
     world = make_world(spec.world, spec.maze)
     dataset = open_dataset(spec, settings.workers)
     certificate = dataset.certificate.as_dict()
@@ -84,11 +87,13 @@ def run(
     torch.manual_seed(settings.seed)
     agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
     agent.fit_scale(dataset.episodes.observations)
+    agent.to(device)
     learner = Learner(agent, settings.steps, settings.decay, settings.average, settings.precision)
-    sample_path = goals.bind(dataset.episodes)
-    sampler = BatchSampler(dataset.episodes, sample_path, agent.needs, settings.seed)
-    rng = torch.Generator().manual_seed(settings.seed)
-    augmentation = measure_augmentation(dataset.episodes, sample_path, agent.needs.actor_goals.discount, world, goals)
+    episodes = dataset.episodes.to(device)
+    sample_path = goals.bind(episodes)
+    sampler = BatchSampler(episodes, sample_path, agent.needs, settings.seed)
+    rng = torch.Generator(device).manual_seed(settings.seed)
+    augmentation = measure_augmentation(episodes, sample_path, agent.needs.actor_goals.discount, world, goals)
     evaluator = Evaluator(
         world, make_tasks(spec, world), settings.episodes, EVALUATION_SEED, settings.workers, agent.needs.window
     )
@@ -103,6 +108,8 @@ def run(
         sampler.load_state_dict(state["sampler"])
         rng.set_state(state["rng"])
         torch.set_rng_state(state["torch_rng"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"], device)
         results, seconds, sizes = state["results"], state["seconds"], state["log_sizes"]
         print(f"{out}: goes on from update {learner.step}", file=sys.stderr)
     else:
@@ -126,6 +133,7 @@ def run(
                 "sampler": sampler.state_dict(),
                 "rng": rng.get_state(),
                 "torch_rng": torch.get_rng_state(),
+                "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
                 "results": results,
                 "seconds": seconds | {"before": seconds["before"] + time.monotonic() - began},
                 "log_sizes": log.sizes(),
@@ -137,19 +145,20 @@ def run(
             if learner.step in schedule[len(results) :]:
                 headline = schedule.index(learner.step) >= len(schedule) - HEADLINE
                 learner.swap()
-                agent.eval()
-                rows, trajectories = evaluator.evaluate(agent.act, None if headline else max(1, settings.episodes // 5))
-                agent.train()
+                acting = copy.deepcopy(agent).cpu().eval()  # physics is on the CPU, and so is what acts in it
                 learner.swap()
+                some = None if headline else max(1, settings.episodes // 5)
+                rows, trajectories = evaluator.evaluate(acting.act, some)
                 results.append({"step": learner.step, "success": success_of(rows)})
                 log.evaluation(learner.step, rows, metrics(results[-1]["success"], certificate))
             if learner.step == settings.steps:
                 break
             tick = time.monotonic()
-            parts = learner.update(sampler.next(agent.batch_size), rng)
+            logged = (learner.step + 1) % LOG_EVERY == 0 or learner.step + 1 == settings.steps
+            parts = learner.update(sampler.next(agent.batch_size), rng, logged)
             seconds["updating"] += time.monotonic() - tick
             bar.update()
-            if learner.step % LOG_EVERY == 0 or learner.step == settings.steps:
+            if logged:
                 values = {f"train/{key}": value.item() for key, value in parts.items()}
                 log.train(learner.step, values | {"time/updates_per_s": learner.step / seconds["updating"]})
             if learner.step in schedule or time.monotonic() - saved >= CHECKPOINT_EVERY:
@@ -194,7 +203,7 @@ def _load(checkpoint: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
     if not checkpoint.exists():
         return None
     try:
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         same = state["origin"] == origin
     except Exception as error:  # torch.load raises many kinds
         raise ValueError(f"{checkpoint}: expected a checkpoint of stitchrl, found {error!r}; remove it") from error
@@ -212,8 +221,11 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"learner.average: {settings.average} given, a rate in [0, 1) expected")
     if settings.precision not in get_args(Precision):
         raise ValueError(f"precision: {settings.precision!r} is not one of {', '.join(get_args(Precision))}")
-    if settings.device != "cpu":
-        raise ValueError(f"device: {settings.device!r} given, only cpu is supported so far")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", settings.device):
+        raise ValueError(f"device: {settings.device!r} given, expected cpu, cuda or cuda:<number>")
+    found = torch.cuda.device_count()
+    if settings.device != "cpu" and (torch.device(settings.device).index or 0) >= found:
+        raise ValueError(f"device: {settings.device!r} given, but PyTorch finds {found} such devices")
 
 
 def measure_augmentation(
@@ -232,15 +244,15 @@ def measure_augmentation(
     requested = getattr(goals, "p", None)
     if requested is None:
         return {"requested": None, "realised": None, "contradiction_rate": None}
-    rng = torch.Generator().manual_seed(0)
-    rows = episodes.transitions[torch.randint(len(episodes.transitions), (pairs,), generator=rng)]
-    path: DataPath = sample_path(rows, discount, rng)
+    rng = torch.Generator(episodes.device).manual_seed(0)
+    drawn = torch.randint(len(episodes.transitions), (pairs,), generator=rng, device=episodes.device)
+    path: DataPath = sample_path(episodes.transitions[drawn], discount, rng)
     jumped = (path.leave >= 0).any(1)
     rows, goal = path.rows[jumped], path.goal[jumped]
     ahead = max(1, round(world.maze.scale / 2 / (world.speed * world.control_step)))
-    xy = episodes.observations[:, :2].numpy().astype(np.float64)
     later = torch.minimum(rows + ahead, episodes.ends[rows])
-    before, after = (world.maze.distance(xy[here], xy[goal]) for here in (rows, later))
+    here, then, there = (episodes.observations[at, :2].double().cpu().numpy() for at in (rows, later, goal))
+    before, after = (world.maze.distance(xy, there) for xy in (here, then))
     return {
         "requested": requested,
         "realised": round(float(jumped.float().mean()), 4),

@@ -49,14 +49,18 @@ class Learner:
 
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
-    def update(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        """One gradient step; the loss's parts and the gradient's norm, as scalars still on the device."""
+    def update(self, batch: Batch, rng: Generator, logged: bool = True) -> dict[str, Tensor]:
+        """One gradient step; the loss's parts and the gradient's norm, as scalars still on the device.
+
+        logged: whether the norm is wanted though gradients are not clipped by it.
+        """
         with torch.autocast(batch.observations.device.type, torch.bfloat16, enabled=self.autocast):
             loss, parts = self.agent.loss(batch, rng)
         self.optimizer.zero_grad()
         loss.backward()
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        parts["grad_norm"] = nn.utils.get_total_norm(gradients)
+        if logged or self.agent.grad_clip is not None:
+            gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+            parts["grad_norm"] = nn.utils.get_total_norm(gradients)
         if self.agent.grad_clip is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, self.agent.grad_clip, parts["grad_norm"])
         self.optimizer.step()

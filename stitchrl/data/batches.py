@@ -32,8 +32,8 @@ class BatchSampler:
         if needs.subgoal_steps is not None and needs.actor_goals.current > 0:
             raise ValueError("agent.actor_goals: no subgoal leads to the current state, expected current: 0")
         self.episodes, self.sample_path, self.needs = episodes, sample_path, needs
-        self._rng = torch.Generator().manual_seed(2 * seed)
-        self._path_rng = torch.Generator().manual_seed(2 * seed + 1)
+        self._rng = torch.Generator(episodes.device).manual_seed(2 * seed)
+        self._path_rng = torch.Generator(episodes.device).manual_seed(2 * seed + 1)
         self._waiting: list[Batch] = []  # drawn and not yet given, the next one last
         self._block_began: dict[str, Any] = {}
 
@@ -47,8 +47,7 @@ class BatchSampler:
     def sample(self, size: int) -> Batch:
         """A batch of `size` transitions."""
         observations, actions = self.episodes.observations, self.episodes.actions
-        which = torch.randint(len(self.episodes.transitions), (size,), generator=self._rng)
-        rows = take(self.episodes.transitions, which)
+        rows = take(self.episodes.transitions, self._any(len(self.episodes.transitions), size))
         path, goals, random = self._goals(rows, self.needs.actor_goals)
         batch = Batch(take(observations, rows), take(actions, rows), None, take(observations, goals))
         if self.needs.value_goals is not None:
@@ -60,11 +59,11 @@ class BatchSampler:
             )
         if self.needs.subgoal_steps is not None:
             near = torch.minimum(rows + self.needs.subgoal_steps, take(self.episodes.ends, rows))
-            on_path = path.ahead(torch.tensor([self.needs.subgoal_steps])).squeeze(1)
+            on_path = path.ahead(torch.tensor([self.needs.subgoal_steps], device=rows.device)).squeeze(1)
             subgoals = torch.where(random, near, on_path)
             batch = batch._replace(near_goals=take(observations, near), subgoals=take(observations, subgoals))
         if self.needs.window is not None:
-            steps, last = torch.arange(self.needs.window), path.length[:, None] - 1
+            steps, last = torch.arange(self.needs.window, device=rows.device), path.length[:, None] - 1
             window = path.ahead(torch.minimum(steps, last))
             batch = batch._replace(window=Window(take(observations, window), take(actions, window), steps <= last))
         return batch
@@ -72,11 +71,15 @@ class BatchSampler:
     def _goals(self, rows: Tensor, mixture: GoalMixture) -> tuple[Path, Tensor, Tensor]:
         """The paths to trajectory goals, the rows [B] of the goals after all, and which [B] of them are random."""
         path = self.sample_path(rows, mixture.discount, self._path_rng)
-        kind = torch.rand(len(rows), generator=self._rng)
-        anywhere = torch.randint(len(self.episodes), (len(rows),), generator=self._rng)
+        kind = torch.rand(len(rows), generator=self._rng, device=rows.device)
+        anywhere = self._any(len(self.episodes), len(rows))
         random = kind >= mixture.current + mixture.trajectory
         goals = torch.where(kind < mixture.current, rows, torch.where(random, anywhere, path.goal))
         return path, goals, random
+
+    def _any(self, count: int, size: int) -> Tensor:
+        """Numbers [size] below `count`."""
+        return torch.randint(count, (size,), generator=self._rng, device=self.episodes.device)
 
     def state_dict(self) -> dict[str, Any]:
         """What the next batches follow from: those of a block that has begun are drawn again."""

@@ -28,7 +28,7 @@ class Episodes:
         self.lengths = lengths
         self.last = (lengths + 1).cumsum(0) - 1  # [episodes] the last row of each
         self.first = self.last - lengths  # [episodes] the first row of each
-        self.number = torch.repeat_interleave(torch.arange(len(lengths)), lengths + 1)  # [N] each row's episode
+        self.number = torch.repeat_interleave(lengths + 1)  # [N] each row's episode
         self.starts, self.ends = self.first[self.number], self.last[self.number]
         if not torch.isnan(actions[self.last]).all() or torch.isnan(actions[self.transitions]).any():
             raise ValueError("actions must be NaN on each episode's last row, and nowhere else")
@@ -36,10 +36,19 @@ class Episodes:
     def __len__(self) -> int:
         return len(self.observations)
 
+    @property
+    def device(self) -> torch.device:
+        return self.observations.device
+
+    def to(self, device: torch.device) -> "Episodes":
+        """The same episodes in the memory of another device."""
+        rewards = None if self.rewards is None else self.rewards.to(device)
+        return Episodes(self.observations.to(device), self.actions.to(device), rewards, self.lengths.to(device))
+
     @cached_property
     def transitions(self) -> Tensor:
         """The rows [N - episodes] at which an action was taken."""
-        keep = torch.ones(len(self), dtype=torch.bool)
+        keep = torch.ones(len(self), dtype=torch.bool, device=self.device)
         keep[self.last] = False
         return keep.nonzero().squeeze(1)
 

@@ -80,8 +80,9 @@ class Stitch:
             goal = _later(rows + 1, take(episodes.ends, rows), discount, rng)
             leave = rows.new_full((len(rows), self.hops), -1)
             enter = leave.clone()
-            jumps = torch.rand(len(rows), generator=rng) < self.p
-            left = torch.where(jumps, torch.randint(1, self.hops + 1, (len(rows),), generator=rng), 0)
+            jumps = torch.rand(len(rows), generator=rng, device=rows.device) < self.p
+            hops = torch.randint(1, self.hops + 1, (len(rows),), generator=rng, device=rows.device)
+            left = torch.where(jumps, hops, 0)
             for hop in range(self.hops):
                 jumping = (left > hop).nonzero().squeeze(1)
                 here = take(goal, jumping)
@@ -96,10 +97,10 @@ class Stitch:
     def assign(self, episodes: Episodes) -> Tensor:
         """Each row's cluster [N]; k-means is fitted on at most 100,000 rows and applied to all."""
         columns = slice(None) if self.columns is None else list(self.columns)
-        values = episodes.observations[:, columns].numpy()
+        values = episodes.observations[:, columns].cpu().numpy()
         values = (values - values.mean(0)) / (values.std(0) + 1e-6)
         rng = np.random.default_rng(self.seed)
         fitted = rng.choice(len(values), min(len(values), 100_000), replace=False)
         means = MiniBatchKMeans(self.clusters, batch_size=4096, n_init=3, random_state=self.seed)
         means.fit(values[np.sort(fitted)])
-        return torch.from_numpy(means.predict(values).astype(np.int64))
+        return torch.from_numpy(means.predict(values).astype(np.int64)).to(episodes.device)

@@ -1,0 +1,67 @@
+"""Does the fast setting learn as well? precision=bfloat16 against float32 on the point's dev maze, five seeds.
+
+    python benchmarks/precision.py [--agents gcbc,hiql] [--processes 2]
+
+Every agent at the size of benchmarks/learning_curves.py, 15,000 updates, goals=future; both precisions share a seed's
+first weights and batches. Runs what has no row in results/precision.csv, under runs/precision/, and prints success on
+bfloat16 minus success on float32, seed by seed: the mean of the last three evaluations.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+from learning_curves import AGENTS, SMALL
+from queue_of_runs import Job, Row, read_csv, report_rows, run_all
+from rich.console import Console
+from rich.table import Table
+
+from stitchrl.report.tables import Estimate
+
+RUNS = Path("runs/precision")
+TABLE = Path(__file__).parent / "results" / "precision.csv"
+SEEDS = range(5)
+PRECISIONS = ("highest", "bfloat16")
+LEARNERS = [agent for agent in AGENTS if agent not in ("goal_blind", "gcbc_shuffled")]  # those are controls
+
+
+def job(agent: str, precision: str, seed: int) -> Job:
+    others = [f"agent={agent}", "goals=future", "steps=15000", *SMALL, "budget.evaluations=5", *AGENTS[agent]]
+    return Job(
+        RUNS / f"{agent}-{precision}-s{seed}",
+        ["dataset=pointmaze_dev_regions"],
+        [*others, f"precision={precision}", f"seed={seed}"],
+    )
+
+
+def success(rows: list[Row], agent: str, precision: str, kind: str) -> Estimate:
+    """Over seeds; None for one whose run is missing."""
+    found = {row["folder"]: float(row[f"{kind}_success"]) for row in rows}
+    return Estimate(tuple(found.get(str(job(agent, precision, seed).folder)) for seed in SEEDS))
+
+
+def show(rows: list[Row]) -> None:
+    table = Table("agent", *(f"{kind}: {what}" for kind in ("seen", "unseen") for what in (*PRECISIONS, "difference")))
+    for agent in dict.fromkeys(re.sub(r"-.*", "", Path(row["folder"]).name) for row in rows):
+        cells = []
+        for kind in ("seen", "unseen"):
+            exact, fast = (success(rows, agent, precision, kind) for precision in PRECISIONS)
+            cells += [str(exact), str(fast), str(fast.minus(exact))]
+        table.add_row(agent, *cells)
+    Console(width=160).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agents", default=",".join(LEARNERS), help="only these")
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time")
+    options = parser.parse_args()
+    jobs = [
+        job(agent, precision, seed) for agent in options.agents.split(",") for seed in SEEDS for precision in PRECISIONS
+    ]
+    run_all(jobs, options.processes, TABLE, lambda: report_rows(RUNS))
+    show(read_csv(TABLE))
+
+
+if __name__ == "__main__":
+    main()
