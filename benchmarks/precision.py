@@ -8,7 +8,6 @@ bfloat16 minus success on float32, seed by seed: the mean of the last three eval
 """
 
 import argparse
-import re
 from pathlib import Path
 
 from learning_curves import AGENTS, SMALL
@@ -28,10 +27,16 @@ LEARNERS = [agent for agent in AGENTS if agent not in ("goal_blind", "gcbc_shuff
 def job(agent: str, precision: str, seed: int) -> Job:
     others = [f"agent={agent}", "goals=future", "steps=15000", *SMALL, "budget.evaluations=5", *AGENTS[agent]]
     return Job(
-        RUNS / f"{agent}-{precision}-s{seed}",
+        RUNS / precision / f"{agent}-s{seed}",
         ["dataset=pointmaze_dev_regions"],
         [*others, f"precision={precision}", f"seed={seed}"],
     )
+
+
+def find_rows() -> list[Row]:
+    """One folder at a time: but for the precision, runs of both are the same."""
+    folders = [RUNS / precision for precision in PRECISIONS if any((RUNS / precision).glob("*/summary.json"))]
+    return [row for folder in folders for row in report_rows(folder)]
 
 
 def success(rows: list[Row], agent: str, precision: str, kind: str) -> Estimate:
@@ -42,7 +47,7 @@ def success(rows: list[Row], agent: str, precision: str, kind: str) -> Estimate:
 
 def show(rows: list[Row]) -> None:
     table = Table("agent", *(f"{kind}: {what}" for kind in ("seen", "unseen") for what in (*PRECISIONS, "difference")))
-    for agent in dict.fromkeys(re.sub(r"-.*", "", Path(row["folder"]).name) for row in rows):
+    for agent in dict.fromkeys(row["agent"] for row in rows):
         cells = []
         for kind in ("seen", "unseen"):
             exact, fast = (success(rows, agent, precision, kind) for precision in PRECISIONS)
@@ -59,7 +64,7 @@ def main() -> None:
     jobs = [
         job(agent, precision, seed) for agent in options.agents.split(",") for seed in SEEDS for precision in PRECISIONS
     ]
-    run_all(jobs, options.processes, TABLE, lambda: report_rows(RUNS))
+    run_all(jobs, options.processes, TABLE, find_rows)
     show(read_csv(TABLE))
 
 

@@ -4,7 +4,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -53,8 +53,12 @@ def run_all(jobs: Sequence[Job], processes: int, table: Path, find_rows: Callabl
             print(job.folder, flush=True)
 
     with ThreadPoolExecutor(processes) as pool:
-        for future in [pool.submit(run, job) for job in jobs]:
-            future.result()
+        try:
+            for future in as_completed([pool.submit(run, job) for job in jobs]):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # a table that cannot be written ends the queue at once
+            raise
 
 
 def report_rows(folder: Path) -> list[Row]:
