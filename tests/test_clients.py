@@ -121,7 +121,8 @@ def test_the_papers_datasets_are_the_same_in_every_format(world, maze, monkeypat
 
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert command(generate, monkeypatch, f"dataset={world}_{maze}_regions", "export=[d4rl,ogbench]") == 0
+    options = ("export=[d4rl,ogbench]", "if_missing=true")  # so that a store may be put there before
+    assert command(generate, monkeypatch, f"dataset={world}_{maze}_regions", *options) == 0
     name = f"{world}-{maze}-regions-v0"
     stored = open_source(f"stitchrl/{name}").read()
     _, train, _ = ogbench.make_env_and_datasets("pointmaze-medium-navigate-v0", dataset_path=f"{name}.npz")
