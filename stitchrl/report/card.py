@@ -136,9 +136,10 @@ with h5py.File("{name}.hdf5") as file:
 ```
 
 ```python
-import ogbench  # the environment's name only has to be one that it knows
+import ogbench
 
-_, train, _ = ogbench.make_env_and_datasets("pointmaze-medium-navigate-v0", dataset_path="{name}.npz")
+known = "pointmaze-medium-navigate-v0"  # any environment's name that it knows
+_, train, _ = ogbench.make_env_and_datasets(known, dataset_path="{name}.npz")
 ```
 
 Check the certificate; train and evaluate (which generates the data first where they are missing):
