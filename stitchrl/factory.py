@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
 from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
 
 CEILING_EPISODES = 50
+NOWHERE = -1.0  # the radius of a goal at which no episode ends
 _CEILING = 2**31  # sets the ceiling's generators apart from the episodes' own
 
 
@@ -42,7 +43,8 @@ def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
     metadata = minari.read_metadata(spec.name)
     manifest = metadata["manifest"]
     path = minari.folder(spec.name)
-    if manifest["spec"] != _plain(spec):
+    # A dataset that was stored before a field was thought of has that field's default.
+    if {field.name: field.default for field in fields(spec)} | manifest["spec"] != _plain(spec):
         raise ValueError(f"{path}: stored with other contexts or tasks than dataset {spec.name} has now; remove it")
     episodes = minari.read(spec.name)  # it compares the hash
     if manifest["versions"]["mujoco"] != mujoco.__version__:
@@ -131,33 +133,47 @@ def step_limit(world: World, metres: float) -> int:
 
 
 def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np.ndarray, dict[str, float]]:
-    """Successful episodes by number until they hold `spec.transitions`, their contexts, and how the behaviour did."""
+    """Episodes by number until they hold `spec.transitions`, their contexts, and how the behaviour did.
+
+    Those that do not reach their goal are left out, unless the specification gives all the same length.
+    """
     finished: dict[int, Trajectory] = {}
     kept: list[Trajectory] = []
     attempts = transitions = 0
+    radius = SUCCESS_RADIUS if spec.length is None else NOWHERE
     with tqdm(
         total=spec.transitions, desc=f"collect {spec.name}", unit=" steps", unit_scale=True, mininterval=2
     ) as bar:
-        for trajectory in run(behaviour_fleets(world, workers), plans(spec, world), SUCCESS_RADIUS):
+        for trajectory in run(behaviour_fleets(world, workers), plans(spec, world), radius):
             finished[trajectory.plan.number] = trajectory
             # Episodes are taken in the order of their numbers, so that it does not matter which ended first.
             while attempts in finished and transitions < spec.transitions:
                 following = finished.pop(attempts)
                 attempts += 1
-                if following.reached:
+                if following.reached or spec.length:
                     kept.append(following)
                     transitions += len(following.actions)
                     bar.update(len(following.actions))
             if transitions >= spec.transitions:
                 break
-    walked = sum(float(world.maze.distance(t.plan.start[None], t.plan.goal[None])[0]) for t in kept)
+    at_goal = [_at_goal(trajectory) for trajectory in kept]
+    arrived = [(t.plan, int(steps.argmax()) + 1) for t, steps in zip(kept, at_goal, strict=True) if steps.any()]
+    if not arrived:
+        raise ValueError(f"dataset.length: {spec.length} steps are too few, no episode came to its goal")
+    walked = sum(float(world.maze.distance(plan.start[None], plan.goal[None])[0]) for plan, _ in arrived)
     behaviour_summary = {
         "attempts": attempts,
-        "success": round(len(kept) / attempts, 4),
-        "metres_per_s": round(walked / (transitions * world.control_step), 3),
+        "success": round(len(arrived) / attempts, 4),
+        "metres_per_s": round(walked / (sum(steps for _, steps in arrived) * world.control_step), 3),
     }
     contexts = np.array([trajectory.plan.number % len(spec.contexts) for trajectory in kept])
-    return _episodes(kept), contexts, behaviour_summary
+    return _episodes(kept, at_goal), contexts, behaviour_summary
+
+
+def _at_goal(trajectory: Trajectory) -> np.ndarray:
+    """Boolean [T]: which steps end within the success radius of the episode's goal."""
+    offset = trajectory.observations[1:, :2] - trajectory.plan.goal
+    return np.hypot(offset[:, 0], offset[:, 1]) <= SUCCESS_RADIUS
 
 
 def behaviour_fleets(world: World, workers: int) -> list[Fleet]:
@@ -167,30 +183,49 @@ def behaviour_fleets(world: World, workers: int) -> list[Fleet]:
 
 def plans(spec: DatasetSpec, world: World) -> Iterator[Plan]:
     """Episodes without end. Each has its own generator; contexts take turns."""
+    goals = _goals(spec, world)
     number = 0
     while True:
         rng = np.random.default_rng([spec.seed, number])
-        context = spec.contexts[number % len(spec.contexts)]
+        context = number % len(spec.contexts)
+        reset = spec.contexts[context].reset
         start = goal = np.zeros(2)
         while np.hypot(*(start - goal)) <= SUCCESS_RADIUS:
-            start = _box(world, context.reset[rng.integers(len(context.reset))]).sample(rng)
-            goal = _box(world, context.goal[rng.integers(len(context.goal))]).sample(rng)
+            cell = reset[rng.integers(len(reset))]
+            start = _box(world, cell).sample(rng)
+            goal = _box(world, goals[context][cell][rng.integers(len(goals[context][cell]))]).sample(rng)
         metres = float(world.maze.distance(start[None], goal[None])[0])
-        yield Plan(number, start, goal, step_limit(world, metres), rng)
+        yield Plan(number, start, goal, spec.length or step_limit(world, metres), rng)
         number += 1
 
 
-def _episodes(trajectories: list[Trajectory]) -> Episodes:
-    """Reward 1 for the step that reaches the goal, 0 otherwise."""
+def _goals(spec: DatasetSpec, world: World) -> list[dict[Cell, tuple[Cell, ...]]]:
+    """For each context, the cells that an episode from each of its start cells may be sent to."""
+    if spec.goal_distance is None:
+        return [dict.fromkeys(context.reset, context.goal) for context in spec.contexts]
+    metres = spec.goal_distance * world.maze.scale
+    goals: list[dict[Cell, tuple[Cell, ...]]] = []
+    for i, context in enumerate(spec.contexts):
+        goals.append({})
+        for start in context.reset:
+            goals[i][start] = tuple(goal for goal in context.goal if world.maze.path_length(start, goal) == metres)
+            if not goals[i][start]:
+                raise ValueError(
+                    f"dataset.goal_distance: no goal of contexts[{i}] is {spec.goal_distance} moves from cell "
+                    f"{list(start)} of maze {spec.maze!r}"
+                )
+    return goals
+
+
+def _episodes(trajectories: list[Trajectory], at_goal: list[np.ndarray]) -> Episodes:
+    """Reward 1 for a step that ends at the episode's goal, 0 otherwise."""
     nothing = np.full((1, trajectories[0].actions.shape[1]), np.nan, np.float32)
     lengths = torch.tensor([len(trajectory.actions) for trajectory in trajectories])
-    rewards = torch.zeros(int((lengths + 1).sum()))
-    last = (lengths + 1).cumsum(0) - 1
-    rewards[last - 1], rewards[last] = 1.0, torch.nan
+    rewards = np.concatenate([part for steps in at_goal for part in (steps.astype(np.float32), nothing[0, :1])])
     return Episodes(
         torch.from_numpy(np.concatenate([trajectory.observations for trajectory in trajectories])),
         torch.from_numpy(np.concatenate([part for t in trajectories for part in (t.actions, nothing)])),
-        rewards,
+        torch.from_numpy(rewards),
         lengths,
     )
 

@@ -59,6 +59,9 @@ class DatasetSpec:
     """What a dataset is collected from: one YAML file in conf/dataset/. Its keys are these fields.
 
     contexts: lists of `reset` and `goal` cells, or the word `all` (every free cell).
+    goal_distance: moves between an episode's start and goal cells along the shortest path, None: any number.
+    length: steps of every episode, which then does not end at its goal and is kept wherever it ends. None: an episode
+        ends at its goal, and is left out if it does not get there.
     seen, unseen: evaluated (start cell, goal cell) pairs, by the status that the certificate must find.
     cut: steps in a piece when the episodes of the `joined` twin are to be cut, else None.
     min_episodes: how many episodes make a task seen, and support an unseen one.
@@ -70,6 +73,8 @@ class DatasetSpec:
     contexts: tuple[Context, ...]
     seen: tuple[tuple[Cell, Cell], ...]
     unseen: tuple[tuple[Cell, Cell], ...]
+    goal_distance: int | None = None
+    length: int | None = None
     cut: int | None = None
     transitions: int = 1_000_000
     seed: int = 0
@@ -101,9 +106,10 @@ class DatasetSpec:
             key: tuple((cell(a, key), cell(b, key)) for a, b in values.get(key) or ()) for key in ("seen", "unseen")
         }
         spec = cls(**{**values, **pairs, "contexts": contexts})
-        for key in ("transitions", "min_episodes") + (("cut",) if spec.cut is not None else ()):
-            if getattr(spec, key) < 1:
-                raise ValueError(f"dataset.{key}: {getattr(spec, key)} given, a positive number expected")
+        for key in ("goal_distance", "length", "cut", "transitions", "min_episodes"):
+            value = getattr(spec, key)
+            if value is not None and value < 1:
+                raise ValueError(f"dataset.{key}: {value} given, a positive number expected")
         return spec
 
     @property

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from stitchrl.audit.known import PAIRS
+
 PUBLISHED = Path(__file__).parent.parent / "datasets"
 NAMES = sorted(path.name for path in PUBLISHED.iterdir())
 CUTS = [name for name in NAMES if "-cut" in name]
+SHORT = [name for name in NAMES if "-short" in name]
 
 
 def read(name: str, file: str) -> dict:
@@ -42,3 +45,15 @@ def test_twins_have_the_same_transitions_and_the_joined_one_joins_every_task(nam
     for task in read(name, "certificate")["tasks"]:
         assert whole[task["name"]]["status"] == "seen"
         assert whole[task["name"]]["step_limit"] == task["step_limit"]
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_short_episodes_have_one_length_and_no_episode_joins_ogbenchs_tasks(name: str) -> None:
+    manifest, tasks = read(name, "manifest"), read(name, "certificate")["tasks"]
+    assert manifest["transitions"] == manifest["episodes"] * manifest["spec"]["length"]
+    assert manifest["episodes"] == manifest["behaviour"]["attempts"], "none is left out"
+    unseen = [task for task in tasks if task["expect"] == "unseen"]
+    pairs = [f"r{a[0]}c{a[1]}-to-r{b[0]}c{b[1]}" for a, b in PAIRS[manifest["spec"]["maze"]]]
+    assert [task["name"] for task in unseen] == pairs
+    assert all(task["unordered"] == 0 and task["segments_needed"] > 1 for task in unseen)
+    assert {task["segments_needed"] for task in tasks if task["expect"] == "seen"} == {1}

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from string import ascii_uppercase
 from textwrap import fill
@@ -137,9 +136,10 @@ with h5py.File("{name}.hdf5") as file:
 ```
 
 ```python
-import ogbench  # the environment's name only has to be one that it knows
+import ogbench
 
-_, train, _ = ogbench.make_env_and_datasets("pointmaze-medium-navigate-v0", dataset_path="{name}.npz")
+known = "pointmaze-medium-navigate-v0"  # any environment's name that it knows
+_, train, _ = ogbench.make_env_and_datasets(known, dataset_path="{name}.npz")
 ```
 
 Check the certificate; train and evaluate (which generates the data first where they are missing):
@@ -152,25 +152,27 @@ python -m stitchrl {dataset}
 
 
 def overrides(spec: dict[str, Any]) -> list[str]:
-    """What has to be said on the command line, since it is not the default."""
-    defaults = {field.name: field.default for field in fields(DatasetSpec)}
-    keys = ("transitions", "seed", "min_episodes", "control")
-    return [f"dataset.{key}={str(spec[key]).lower()}" for key in keys if spec[key] != defaults[key]]
+    """What has to be said on the command line, since it is not in the dataset's file: another size or seed."""
+    defaults = {"transitions": DatasetSpec.transitions, "seed": DatasetSpec.seed}
+    return [f"dataset.{key}={spec[key]}" for key, default in defaults.items() if spec[key] != default]
 
 
 def purpose(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
     """One paragraph: what the dataset tests."""
     name, spec = manifest["name"], manifest["spec"]
     split, unseen = spec["split"], [task for task in certificate["tasks"] if task["expect"] == "unseen"]
+    needed = [task["segments_needed"] for task in unseen if task["segments_needed"] is not None]
+
+    def chain(links: str) -> str:
+        return f": at least {min(needed)} {links} must be chained to solve one" if needed else ""
+
     if spec["cut"] is not None:
         joined = name.replace(f"-{split}", "-joined", 1)
-        needed = [task["segments_needed"] for task in unseen if task["segments_needed"] is not None]
-        chain = f": at least {min(needed)} pieces must be chained to solve one" if needed else ""
         words = (
             f"The transitions of `{joined}`, the same to the last one, in pieces of at most {spec['cut']} steps. No "
-            f"piece contains an unseen task{chain}. Success when trained on `{joined}` minus success when trained on "
-            "this dataset is the stitching gap: tasks, limits and transitions are equal, and only here no episode "
-            "joins start and goal."
+            f"piece contains an unseen task{chain('pieces')}. Success when trained on `{joined}` minus success when "
+            "trained on this dataset is the stitching gap: tasks, limits and transitions are equal, and only here no "
+            "episode joins start and goal."
         )
     elif split == "joined":
         cut = name.replace("-joined", "-cut<k>", 1)
@@ -178,6 +180,13 @@ def purpose(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
             "Every episode is one direct run between two random cells, so training episodes do join the start and the "
             f"goal of every task. It is the control of its cut twin, `{cut}`, which holds the same transitions in "
             "pieces that join none of the far tasks: success here minus success there is the stitching gap."
+        )
+    elif split == "short":
+        words = (
+            f"Every episode is sent from a random cell to one that is {spec['goal_distance']} moves away and has "
+            f"{spec['length']} steps, the last of them at its goal, as OGBench's stitch data. The unseen tasks, "
+            f"OGBench's five, are farther than any episode goes{chain('episodes')}. The seen tasks, which training "
+            "episodes join, are evaluated beside them."
         )
     else:
         dev = spec["maze"] == "dev"
@@ -207,12 +216,16 @@ def facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     rows, columns = maze.free.shape
     versions = [f"{PACKAGES.get(package, package)} {version}" for package, version in manifest["versions"].items()]
     cut = "" if spec["cut"] is None else ", measured before episodes were cut"
+    if spec.get("length") is None:  # older manifests do not have it
+        rewarded, others = "the step that reaches", "not in the data"
+    else:
+        rewarded, others = "each step that ends within the success radius of", "in the data too"
     return [
         ("Body", body),
         ("Maze", f"`{maze.name}`: {rows} x {columns} cells of {maze.scale:g} m, walls included, centred on (0, 0)"),
         ("Observation", observation),
         ("Action", action),
-        ("Reward", "1 for the step that reaches the episode's own goal, 0 otherwise"),
+        ("Reward", f"1 for {rewarded} the episode's own goal, 0 otherwise"),
         ("Transitions", f"{manifest['transitions']:,}"),
         (
             "Episodes",
@@ -221,7 +234,7 @@ def facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "Behaviour",
             f"reached its goal in {100 * behaviour['success']:.1f}% of {behaviour['attempts']:,} attempts (the others "
-            f"are not in the data), at {behaviour['metres_per_s']:.2f} m/s along the shortest path{cut}",
+            f"are {others}), at {behaviour['metres_per_s']:.2f} m/s along the shortest path{cut}",
         ),
         ("Seed", str(spec["seed"])),
         ("`dataset_sha256`", f"`{manifest['dataset_sha256']}`"),

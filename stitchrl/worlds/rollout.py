@@ -23,7 +23,7 @@ class Plan(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """An episode that was run. It ends at the first step that brings the body within the success radius."""
+    """An episode that was run. It ends at the first step that brings the body within the radius of its goal."""
 
     plan: Plan
     observations: np.ndarray  # [T + 1, obs_dim] float32
@@ -48,6 +48,8 @@ class Fleet(NamedTuple):
 
 def run(fleets: Sequence[Fleet], plans: Iterable[Plan], radius: float) -> Iterator[Trajectory]:
     """Run all plans and yield each episode as it ends (not in the order of their numbers).
+
+    radius: metres from its goal at which an episode ends; of a negative one each runs to its limit.
 
     Each fleet runs in a thread of its own: MuJoCo and torch let go of Python's global lock while they work, so one
     fleet's controller thinks while another's bodies move, and nothing travels between processes. Fleets of one width

@@ -219,8 +219,9 @@ def _read_arrow(place: Path) -> Iterator[Steps]:
 def write(dataset_id: str, source: Source, options: Sequence[dict] | None, description: str) -> list[str]:
     """Store a dataset whole or not at all: written into a scratch folder beside its place, then renamed.
 
-    options: what each episode was reset with. An episode of ours that ends with a reward of 1 terminated, any other was
-    truncated. Returns what the format does not hold. Raises OSError where nothing can be written.
+    options: what each episode was reset with. An episode of ours that ends with a reward of 1 terminated, unless its
+    specification gives a length; any other was truncated. Returns what the format does not hold. Raises OSError where
+    nothing can be written.
     """
     place = root() / dataset_id
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -256,6 +257,8 @@ def write(dataset_id: str, source: Source, options: Sequence[dict] | None, descr
 
 
 def _buffers(source: Source, options: Sequence[dict] | None) -> Iterator[EpisodeBuffer]:
+    spec = source.metadata.get("manifest", {}).get("spec", {})
+    ends_at_goal = bool(source.metadata) and spec.get("length") is None
     number = 0
     for episodes in source.chunks(ROWS):
         for first, last in zip(episodes.first.tolist(), episodes.last.tolist(), strict=True):
@@ -264,7 +267,7 @@ def _buffers(source: Source, options: Sequence[dict] | None) -> Iterator[Episode
             rewards = np.zeros(last - first, np.float32)
             if episodes.rewards is not None:
                 rewards = episodes.rewards[first:last].numpy()
-            terminated = end & (rewards == 1) & bool(source.metadata)
+            terminated = end & (rewards == 1) & ends_at_goal
             yield EpisodeBuffer(
                 id=number,
                 options=options[number] if options else None,

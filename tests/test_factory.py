@@ -1,0 +1,154 @@
+"""What episodes are planned and collected from a specification, and what is refused."""
+
+from collections import deque
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import minari
+import numpy as np
+import pytest
+from conftest import command
+from test_configuration import spec as load
+
+from stitchrl import factory, generate
+from stitchrl.data.formats import minari as minari_format
+from stitchrl.types import DatasetSpec
+from stitchrl.worlds import make_world
+
+SHORT = [f"{world}_{maze}_short" for world in ("pointmaze", "antmaze") for maze in ("medium", "large", "giant")]
+RADIUS = 0.45
+
+
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+
+
+def moves(free: np.ndarray, start: tuple[int, int]) -> dict[tuple[int, int], int]:
+    """How many moves each cell is from `start`, by breadth-first search."""
+    distance, queue = {start: 0}, deque([start])
+    while queue:
+        row, column = cell = queue.popleft()
+        for following in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+            if free[following] and following not in distance:
+                distance[following] = distance[cell] + 1
+                queue.append(following)
+    return distance
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_short_episodes_are_sent_four_cells_far_from_any_cell(name: str) -> None:
+    spec = load(name)
+    world = make_world(spec.world, spec.maze)
+    maze, starts = world.maze, set()
+    distances = {cell: moves(maze.free, cell) for cell in maze.cells}
+    for plan in islice(factory.plans(spec, world), 1500):
+        start, goal = (tuple(maze.to_cells(xy).tolist()) for xy in (plan.start, plan.goal))
+        assert distances[start][goal] == 4
+        assert plan.limit == spec.length
+        for xy, cell in ((plan.start, start), (plan.goal, goal)):
+            assert np.abs(xy - maze.to_xy(cell)).max() <= maze.scale / 4
+        starts.add(start)
+    assert starts == set(maze.cells)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_what_short_episodes_are_evaluated_on(name: str) -> None:
+    spec = load(name)
+    free = make_world(spec.world, spec.maze).maze.free
+    assert len(spec.seen) >= 2 and all(moves(free, start)[goal] <= 4 for start, goal in spec.seen)
+    assert len(spec.unseen) == 5 and all(moves(free, start)[goal] > 4 for start, goal in spec.unseen)
+
+
+def short(**changes: int | None) -> DatasetSpec:
+    return replace(load("pointmaze_medium_short"), **changes)
+
+
+def test_every_short_episode_has_the_same_length_and_goes_on_at_its_goal() -> None:
+    spec = short(transitions=16_000)
+    episodes, contexts, behaviour = factory.collect(spec, make_world("pointmaze", "medium"), workers=1)
+    assert episodes.lengths.tolist() == [160] * 100
+    assert len(contexts) == 100
+    assert behaviour["attempts"] == 100 and behaviour["success"] == 1
+    ended = episodes.rewards[episodes.last - 1]
+    assert (ended == 1).all(), "they stay"
+
+
+def test_episodes_of_one_length_are_kept_wherever_they_end() -> None:
+    spec = short(transitions=11_000, length=110)  # half of them arrive
+    world = make_world("pointmaze", "medium")
+    episodes, _, behaviour = factory.collect(spec, world, workers=1)
+    assert episodes.lengths.tolist() == [110] * 100
+    arrived, steps, metres = 0, 0, 0.0
+    for plan, first, last in zip(islice(factory.plans(spec, world), 100), episodes.first, episodes.last, strict=True):
+        distances = np.hypot(*(episodes.observations[first : last + 1, :2].numpy() - plan.goal).T)
+        expected = [1.0 if distance <= RADIUS else 0.0 for distance in distances[1:]]
+        assert episodes.rewards[first:last].tolist() == expected
+        if 1.0 in expected:
+            arrived += 1
+            steps += expected.index(1.0) + 1
+            metres += world.maze.distance(plan.start[None], plan.goal[None])[0]
+    assert 20 < arrived < 80
+    assert behaviour == {
+        "attempts": 100,
+        "success": arrived / 100,
+        "metres_per_s": round(metres / (0.01 * steps), 3),
+    }
+
+
+@pytest.mark.parametrize("world, length", [("pointmaze", 160), ("antmaze", 20)])
+def test_two_workers_collect_the_same_short_episodes_as_one(
+    world: str, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(make_world(world, "medium")), "lanes", 4)
+    monkeypatch.setattr(factory, "_at_goal", lambda trajectory: np.arange(len(trajectory.actions)) > 5)  # ants need 150
+    spec = short(world=world, length=length, transitions=9 * length)
+    one, two = (factory.collect(spec, make_world(world, "medium"), workers) for workers in (1, 2))
+    assert one[0].sha256 == two[0].sha256 and len(one[0].lengths) == 9
+    assert one[2] == two[2]
+
+
+SMALL = ["dataset=pointmaze_medium_short", "dataset.transitions=16000", "dataset.min_episodes=1", "workers=1"]
+
+
+@pytest.mark.parametrize(
+    "option, message",
+    [
+        ("goal_distance=0", "dataset.goal_distance: 0 given, a positive number expected"),
+        ("length=-5", "dataset.length: -5 given, a positive number expected"),
+        (
+            "goal_distance=11",
+            "dataset.goal_distance: no goal of contexts[0] is 11 moves from cell [1, 2] of maze 'medium'",
+        ),
+        ("length=10", "dataset.length: 10 steps are too few, no episode came to its goal"),
+    ],
+)
+def test_impossible_values_are_refused_in_one_line(
+    option: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = ["dataset.seed=7"]  # not the name of the other test's dataset
+    assert command(generate, monkeypatch, *SMALL, *name, f"dataset.{option}") == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"stitchrl: {message}")
+    assert not minari_format.folder("pointmaze-medium-short-n16000-s7-v0").exists()
+
+
+def test_stored_short_episodes_are_truncated_and_none_terminated(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command(generate, monkeypatch, *SMALL, "if_missing=true") == 0
+    for episode in minari.load_dataset("stitchrl/pointmaze-medium-short-n16000-v0"):
+        assert episode.truncations.tolist() == [False] * 159 + [True]
+        assert not episode.terminations.any()
+
+
+def test_a_dataset_from_before_a_field_was_thought_of_has_the_fields_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    spec = replace(load("pointmaze_umaze_regions"), transitions=20_000, min_episodes=5)
+    factory.generate(spec, workers=1)
+    path = minari_format.folder(spec.name) / "data" / "metadata.json"
+    for key in ("goal_distance", "length"):
+        assert f'\\"{key}\\": null, ' in path.read_text()
+        path.write_text(path.read_text().replace(f'\\"{key}\\": null, ', ""))
+    opened = factory.open_dataset(spec, workers=1)
+    assert "length" not in opened.manifest["spec"]
+    with pytest.raises(ValueError, match="stored with other contexts or tasks"):
+        factory.open_dataset(replace(spec, length=100), workers=1)
