@@ -23,6 +23,7 @@ from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
 
 BINS_PER_EPSILON = 4
+BLOCK = 16  # bins to a side of what is compared at a time where walls are unknown; a cell where they are known
 SLACK = 1e-9  # relative; far above the rounding of a bin's borders, far below the distances in a dataset
 
 
@@ -45,11 +46,14 @@ class Joins:
             return (self.cell(xy) * extent[0] + square[:, 0]) * extent[1] + square[:, 1]
 
         occupied = np.unique(np.concatenate([np.unique(keys(part)) for part in positions.parts]))
-        self.bin = np.empty(len(positions), np.int32)  # each row's bin; empty bins have no number
+        # Each row's bin; empty bins have no number. In as few bytes as will do: there is one for every row of the data.
+        self.bin = np.empty(len(positions), np.min_scalar_type(len(occupied) - 1))
         for part in positions.parts:
             self.bin[part.begin : part.end] = np.searchsorted(occupied, keys(part))
         corner = np.stack([occupied // extent[1] % extent[0], occupied % extent[1]], 1)
         cell = occupied // (extent[0] * extent[1])
+        tile = (corner // BLOCK) @ np.array([extent[1], 1])
+        self.block = np.unique(tile if maze is None else cell, return_inverse=True)[1]  # [bins]
 
         # [bins, bins] all rows of the two are within epsilon; some may be. In units of a bin's width.
         pairs = cKDTree(corner).query_pairs(BINS_PER_EPSILON + 2, output_type="ndarray")
@@ -78,12 +82,18 @@ class Joins:
             asked = np.zeros(len(rim), np.int32)
             asked[self.bin[rows]] = 1
             near = self.near @ asked > 0
-            there = [covered[near[self.bin[covered]]] for covered in self._ranges(entry + 1, covered_to + 1)]
+            ranges = self._ranges(entry + 1, covered_to + 1)
+            there = [self._compact(covered[near[self.bin[covered]]]) for covered in ranges]
             rows = rows[self._within(rows, np.concatenate(there))]
             for part in self.positions.parts:
                 here = slice(part.first, part.last)
-                result[here] = np.minimum(result[here], self.positions.earliest(part, rows))
+                begin, end = np.searchsorted(rows, (part.begin, part.end))
+                result[here] = np.minimum(result[here], self.positions.earliest(part, rows[begin:end]))
         return result
+
+    def _compact(self, rows: np.ndarray) -> np.ndarray:
+        """Rows in as few bytes as will do: many are held at a time."""
+        return rows.astype(np.min_scalar_type(len(self.positions)))
 
     def _earliest(self, bins: np.ndarray) -> np.ndarray:
         """Each episode's first row [episodes] in the bins that are marked, N where it has none."""
@@ -98,7 +108,7 @@ class Joins:
         """A part's rows in marked bins that lie before their episode's entry."""
         rows = np.flatnonzero(bins[self.bin[part.begin : part.end]])
         before = part.begin + rows < entry[part.first : part.last][self.positions.number(part)[rows]]
-        return part.begin + rows[before]
+        return self._compact(part.begin + rows[before])
 
     def _ranges(self, begin: np.ndarray, end: np.ndarray) -> Iterator[np.ndarray]:
         """The rows begin..end - 1 of every episode, a part at a time."""
@@ -107,16 +117,19 @@ class Joins:
             yield np.arange(counts.sum()) + np.repeat(first - (counts.cumsum() - counts), counts)
 
     def _within(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """Boolean [rows]: whether any of the others is within epsilon, on the same side of walls."""
+        """Boolean [rows]: whether any of the others is within epsilon, on the same side of walls.
+
+        A block of bins at a time, beside all that lies near it: a block is of one cell, so walls are seen to.
+        """
         within = np.zeros(len(rows), bool)
-        xy, others_xy = self.positions.xy(rows), self.positions.xy(others)
-        cells, others_cells = self.cell(xy), self.cell(others_xy)
-        for cell in np.unique(cells):
-            asked = np.flatnonzero(cells == cell)
-            there = others_xy[self.adjacent[cell, others_cells]]
+        block, others_bin = self.block[self.bin[rows]], self.bin[others]
+        for number in np.unique(block):
+            asked = np.flatnonzero(block == number)
+            there = others[(self.near @ (self.block == number).astype(np.int32) > 0)[others_bin]]
             if len(there):
-                here, tree = xy[asked], cKDTree(there, balanced_tree=False, compact_nodes=False)
-                nearest = there[tree.query(here)[1]]
+                here, others_xy = self.positions.xy(rows[asked]), self.positions.xy(there)
+                tree = cKDTree(others_xy, balanced_tree=False, compact_nodes=False)
+                nearest = others_xy[tree.query(here)[1]]
                 within[asked] = ((here - nearest) ** 2).sum(1) <= self.epsilon**2
         return within
 
