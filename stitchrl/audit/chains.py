@@ -12,7 +12,8 @@ entry, so one number for each episode says all. It is exact. It is fast because 
 than epsilon: most rows are entered, or not, by what their bin says, and few distances are ever computed.
 """
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -57,21 +58,37 @@ class Joins:
 
         # [bins, bins] all rows of the two are within epsilon; some may be. In units of a bin's width.
         pairs = cKDTree(corner).query_pairs(BINS_PER_EPSILON + 2, output_type="ndarray")
-        pairs = pairs[self.adjacent[cell[pairs[:, 0]], cell[pairs[:, 1]]]]
         apart = np.abs(corner[pairs[:, 0]] - corner[pairs[:, 1]])
         farthest, nearest = np.hypot(*(apart + 1).T), np.hypot(*np.maximum(apart - 1, 0).T)
-        self.sure = _symmetric(pairs[farthest <= BINS_PER_EPSILON * (1 - SLACK)], len(occupied))
-        self.near = _symmetric(pairs[nearest <= BINS_PER_EPSILON * (1 + SLACK)], len(occupied))
+        sure, near = farthest <= BINS_PER_EPSILON * (1 - SLACK), nearest <= BINS_PER_EPSILON * (1 + SLACK)
+        same_side = self.adjacent[cell[pairs[:, 0]], cell[pairs[:, 1]]]
+        self.sure, self.near = (_symmetric(pairs[kept & same_side], len(occupied)) for kept in (sure, near))
+        self.walls_matter = bool((near & ~same_side).any())  # whether rows may be near each other across a wall
 
     def cell(self, xy: np.ndarray) -> np.ndarray:
         """The free cell [R] of points; one for all where walls are unknown."""
         return np.zeros(len(xy), np.int64) if self.maze is None else self.maze.nearest_cell(xy)
 
+    def reversed(self) -> "Joins":
+        """The same with time running backwards, for a search that begins at a goal."""
+        result = copy.copy(self)
+        result.positions, result.bin = self.positions.reversed(), self.bin[::-1]
+        return result
+
+    def near_to(self, rows: Iterable[np.ndarray]) -> np.ndarray:
+        """Boolean [bins]: where rows may be joined to some of `rows`."""
+        return self.near @ self._occupied(rows) > 0
+
+    def _occupied(self, rows: Iterable[np.ndarray]) -> np.ndarray:
+        """Ones [bins] where there are some of `rows`."""
+        occupied = np.zeros(self.near.shape[0], np.int32)
+        for some in rows:
+            occupied[self.bin[some]] = 1
+        return occupied
+
     def enter(self, entry: np.ndarray, covered_to: np.ndarray) -> np.ndarray:
         """Each episode's earliest entry [episodes] from rows after `entry` up to `covered_to`, or `entry` itself."""
-        occupied = np.zeros(self.near.shape[0], np.int32)
-        for covered in self._ranges(entry + 1, covered_to + 1):
-            occupied[self.bin[covered]] = 1
+        occupied = self._occupied(self.ranges(entry + 1, covered_to + 1))
         sure = self.sure @ occupied > 0
         result = np.minimum(entry, self._earliest(sure))
 
@@ -79,10 +96,8 @@ class Joins:
         rim = (self.near @ occupied > 0) & ~sure
         rows = np.concatenate([self._rows_before(result, part, rim) for part in self.positions.parts])
         if len(rows):
-            asked = np.zeros(len(rim), np.int32)
-            asked[self.bin[rows]] = 1
-            near = self.near @ asked > 0
-            ranges = self._ranges(entry + 1, covered_to + 1)
+            near = self.near_to([rows])
+            ranges = self.ranges(entry + 1, covered_to + 1)
             there = [self._compact(covered[near[self.bin[covered]]]) for covered in ranges]
             rows = rows[self._within(rows, np.concatenate(there))]
             for part in self.positions.parts:
@@ -110,7 +125,7 @@ class Joins:
         before = part.begin + rows < entry[part.first : part.last][self.positions.number(part)[rows]]
         return self._compact(part.begin + rows[before])
 
-    def _ranges(self, begin: np.ndarray, end: np.ndarray) -> Iterator[np.ndarray]:
+    def ranges(self, begin: np.ndarray, end: np.ndarray) -> Iterator[np.ndarray]:
         """The rows begin..end - 1 of every episode, a part at a time."""
         for part in self.positions.parts:
             first, counts = begin[part.first : part.last], (end - begin)[part.first : part.last]
@@ -164,16 +179,22 @@ def segments_needed(
 
 def _search(joins: Joins, first_in_start: np.ndarray, last_in_goal: dict[Region, np.ndarray]) -> dict[Region, int]:
     """Segments from one start to each goal that can be reached; arrays [episodes] hold each episode's row."""
-    # Covered are the rows after an episode's entry; an entry at its last row covers nothing.
-    entry, covered_to = np.minimum(first_in_start, joins.positions.last), joins.positions.last
     needed: dict[Region, int] = {}
-    level = 0
-    while (entry < covered_to).any():
-        level += 1
+    for level, entry in enumerate(levels(joins, first_in_start), start=1):
         for goal, row in last_in_goal.items():
             if goal not in needed and (row > entry).any():
                 needed[goal] = level
         if len(needed) == len(last_in_goal):
             break
-        entry, covered_to = joins.enter(entry, covered_to), entry
     return needed
+
+
+def levels(joins: Joins, first_in_start: np.ndarray) -> Iterator[np.ndarray]:
+    """For one segment, two, and so on while there are new rows: each episode's earliest entry [episodes].
+
+    Covered are the rows after an episode's entry; an entry at its last row covers nothing.
+    """
+    entry, covered_to = np.minimum(first_in_start, joins.positions.last), joins.positions.last
+    while (entry < covered_to).any():
+        yield entry
+        entry, covered_to = joins.enter(entry, covered_to), entry
