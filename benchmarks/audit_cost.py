@@ -80,7 +80,7 @@ def measure(transitions: int) -> dict[str, float]:
     read = time.perf_counter()
     certificate = certify("synthetic", sha256, positions, tasks, MAZE, 0.45, 50, control=False)
     certified = time.perf_counter()
-    survey(source, positions, tasks, 0.45)
+    survey(source, positions, tasks, MAZE, 0.45, [task["segments_needed"] for task in certificate.tasks])
     assert all(task["status"] == "unseen" and task["segments_needed"] > 1 for task in certificate.tasks)
     return {
         "transitions": int(source.lengths.sum()),

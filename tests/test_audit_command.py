@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -138,3 +139,28 @@ def test_names_in_a_page_are_text(monkeypatch, capsys):
     Path("tasks.yaml").write_text(TASKS.replace("name: across", "name: '<script>x</script>'"))
     run(monkeypatch, capsys, "--tasks", "tasks.yaml", "--html", "audit.html")
     assert "<script>" not in Path("audit.html").read_text()
+
+
+def test_what_is_null_is_said_in_words(monkeypatch, capsys):
+    values = verdict(monkeypatch, capsys)
+    assert values["seams"] is values["segments_matched"] is values["walls"] is None
+    _, out, _ = run(monkeypatch, capsys, "--tasks", "tasks.yaml")
+    assert "nothing beside the position" in out and "Walls" not in out
+
+
+def test_seams_in_words(monkeypatch, capsys):
+    needed = {"a": 3, "b": 1, "c": None, "d": 2}
+    certificate = SimpleNamespace(tasks=[{"name": name, "segments_needed": count} for name, count in needed.items()])
+    surveyed = {
+        "walls": {"share": 0.034, "segments": {"a": 2, "b": 1, "c": 4, "d": 2}},
+        "seams": {name: {"median": at, "p90": 2 * at} for name, at in (("jump", 0.5), ("step", 0.1), ("random", 1.4))},
+        "segments_matched": {"threshold": 1.0, "exact": False, "tasks": {"a": None, "b": 1, "c": None, "d": 4}},
+    }
+    walls, jump, matched = audit.seam_words(certificate, surveyed)
+    assert walls.startswith("Walls rule out 3.4% of joins") and walls.endswith("would do: a 2 (not 3), c 4 (not none).")
+    assert "jumps by 0.50 standard deviations at least (1.00 in one of ten places); a step changes it by 0.10" in jump
+    assert matched.startswith("Joined only where that jumps by 1 or less, segments are at most,")
+    assert matched.endswith(": a none, d 4.")
+    surveyed["segments_matched"]["exact"], surveyed["walls"]["segments"] = True, needed
+    walls, _, matched = audit.seam_words(certificate, surveyed)
+    assert walls.endswith("without them as many would be needed.") and "segments are: a none, d 4." in matched

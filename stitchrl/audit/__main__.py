@@ -65,10 +65,14 @@ def main() -> None:
         audited.ceilings,
         audited.min_support,
     )
-    surveyed = survey(source, audited.positions, audited.tasks, options.epsilon)
+    needed = [task["segments_needed"] for task in certificate.tasks]
+    surveyed = survey(source, audited.positions, audited.tasks, audited.maze, options.epsilon, needed)
     values = certificate.as_dict() | surveyed
     if options.html:
-        write_page(options.html, values, audited.tasks, audited.maze, audited.positions.stored, source.lengths)
+        sentences = seam_words(certificate, surveyed)
+        write_page(
+            options.html, values, sentences, audited.tasks, audited.maze, audited.positions.stored, source.lengths
+        )
         print(f"page: {options.html}", file=sys.stderr)
     if options.json:
         print(json.dumps(values))
@@ -155,6 +159,8 @@ def show(certificate: Certificate, surveyed: dict[str, Any], source: Source) -> 
         f"Wasserstein distance of what is evaluated from what training sees: {apart['pairs']:.2f} for (state, goal) "
         f"pairs, {apart['starts']:.2f} for states and {apart['goals']:.2f} for goals alone."
     )
+    for sentence in seam_words(certificate, surveyed):
+        console.print(sentence)
     again = surveyed["continued"]
     if again["episodes"]:
         joined = [f"{name} {count}" for name, count in again["ordered"].items() if count]
@@ -165,6 +171,40 @@ def show(certificate: Certificate, surveyed: dict[str, Any], source: Source) -> 
     for problem in certificate.problems:
         console.print(problem, soft_wrap=True)
     console.print("passes" if certificate.passed else "FAILS")
+
+
+def seam_words(certificate: Certificate, surveyed: dict[str, Any]) -> list[str]:
+    """What the survey tells of the seams of chains, a sentence for each part that has something to tell."""
+    walls, seams, matched = (surveyed[key] for key in ("walls", "seams", "segments_matched"))
+    chained = {task["name"]: task["segments_needed"] for task in certificate.tasks if task["segments_needed"] != 1}
+    sentences = []
+    if walls:
+        fewer = [
+            f"{name} {walls['segments'][name]} (not {_text(count)})"
+            for name, count in chained.items()
+            if walls["segments"][name] != count
+        ]
+        sentences.append(
+            f"Walls rule out {100 * walls['share']:.2g}% of joins between episodes; without them "
+            + (f"fewer would do: {', '.join(fewer)}." if fewer else "as many would be needed.")
+        )
+    if seams is None:
+        sentences.append("Observations hold nothing beside the position that could jump where episodes are joined.")
+    elif seams["jump"]:
+        sentences.append(
+            f"Where one episode must be left for another, what is observed beside the position jumps by "
+            f"{seams['jump']['median']:.2f} standard deviations at least ({seams['jump']['p90']:.2f} in one of ten "
+            f"places); a step changes it by {seams['step']['median']:.2f}, two states at random are "
+            f"{seams['random']['median']:.2f} apart."
+        )
+    found = {name: count for name, count in (matched or {"tasks": {}})["tasks"].items() if chained.get(name)}
+    if matched and found:
+        most = "" if matched["exact"] else " at most, as a sample of the rows shows"
+        sentences.append(
+            f"Joined only where that jumps by {matched['threshold']:g} or less, segments are{most}: "
+            + f"{', '.join(f'{name} {_text(count)}' for name, count in found.items())}."
+        )
+    return sentences
 
 
 def _text(value: Any, form: str = "g") -> str:

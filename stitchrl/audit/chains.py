@@ -12,7 +12,8 @@ entry, so one number for each episode says all. It is exact. It is fast because 
 than epsilon: most rows are entered, or not, by what their bin says, and few distances are ever computed.
 """
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -23,6 +24,7 @@ from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
 
 BINS_PER_EPSILON = 4
+BLOCK = 16  # bins to a side of what is compared at a time where walls are unknown; a cell where they are known
 SLACK = 1e-9  # relative; far above the rounding of a bin's borders, far below the distances in a dataset
 
 
@@ -45,29 +47,48 @@ class Joins:
             return (self.cell(xy) * extent[0] + square[:, 0]) * extent[1] + square[:, 1]
 
         occupied = np.unique(np.concatenate([np.unique(keys(part)) for part in positions.parts]))
-        self.bin = np.empty(len(positions), np.int32)  # each row's bin; empty bins have no number
+        # Each row's bin; empty bins have no number. In as few bytes as will do: there is one for every row of the data.
+        self.bin = np.empty(len(positions), np.min_scalar_type(len(occupied) - 1))
         for part in positions.parts:
             self.bin[part.begin : part.end] = np.searchsorted(occupied, keys(part))
         corner = np.stack([occupied // extent[1] % extent[0], occupied % extent[1]], 1)
         cell = occupied // (extent[0] * extent[1])
+        tile = (corner // BLOCK) @ np.array([extent[1], 1])
+        self.block = np.unique(tile if maze is None else cell, return_inverse=True)[1]  # [bins]
 
         # [bins, bins] all rows of the two are within epsilon; some may be. In units of a bin's width.
         pairs = cKDTree(corner).query_pairs(BINS_PER_EPSILON + 2, output_type="ndarray")
-        pairs = pairs[self.adjacent[cell[pairs[:, 0]], cell[pairs[:, 1]]]]
         apart = np.abs(corner[pairs[:, 0]] - corner[pairs[:, 1]])
         farthest, nearest = np.hypot(*(apart + 1).T), np.hypot(*np.maximum(apart - 1, 0).T)
-        self.sure = _symmetric(pairs[farthest <= BINS_PER_EPSILON * (1 - SLACK)], len(occupied))
-        self.near = _symmetric(pairs[nearest <= BINS_PER_EPSILON * (1 + SLACK)], len(occupied))
+        sure, near = farthest <= BINS_PER_EPSILON * (1 - SLACK), nearest <= BINS_PER_EPSILON * (1 + SLACK)
+        same_side = self.adjacent[cell[pairs[:, 0]], cell[pairs[:, 1]]]
+        self.sure, self.near = (_symmetric(pairs[kept & same_side], len(occupied)) for kept in (sure, near))
+        self.walls_matter = bool((near & ~same_side).any())  # whether rows may be near each other across a wall
 
     def cell(self, xy: np.ndarray) -> np.ndarray:
         """The free cell [R] of points; one for all where walls are unknown."""
         return np.zeros(len(xy), np.int64) if self.maze is None else self.maze.nearest_cell(xy)
 
+    def reversed(self) -> "Joins":
+        """The same with time running backwards, for a search that begins at a goal."""
+        result = copy.copy(self)
+        result.positions, result.bin = self.positions.reversed(), self.bin[::-1]
+        return result
+
+    def near_to(self, rows: Iterable[np.ndarray]) -> np.ndarray:
+        """Boolean [bins]: where rows may be joined to some of `rows`."""
+        return self.near @ self._occupied(rows) > 0
+
+    def _occupied(self, rows: Iterable[np.ndarray]) -> np.ndarray:
+        """Ones [bins] where there are some of `rows`."""
+        occupied = np.zeros(self.near.shape[0], np.int32)
+        for some in rows:
+            occupied[self.bin[some]] = 1
+        return occupied
+
     def enter(self, entry: np.ndarray, covered_to: np.ndarray) -> np.ndarray:
         """Each episode's earliest entry [episodes] from rows after `entry` up to `covered_to`, or `entry` itself."""
-        occupied = np.zeros(self.near.shape[0], np.int32)
-        for covered in self._ranges(entry + 1, covered_to + 1):
-            occupied[self.bin[covered]] = 1
+        occupied = self._occupied(self.ranges(entry + 1, covered_to + 1))
         sure = self.sure @ occupied > 0
         result = np.minimum(entry, self._earliest(sure))
 
@@ -75,15 +96,19 @@ class Joins:
         rim = (self.near @ occupied > 0) & ~sure
         rows = np.concatenate([self._rows_before(result, part, rim) for part in self.positions.parts])
         if len(rows):
-            asked = np.zeros(len(rim), np.int32)
-            asked[self.bin[rows]] = 1
-            near = self.near @ asked > 0
-            there = [covered[near[self.bin[covered]]] for covered in self._ranges(entry + 1, covered_to + 1)]
+            near = self.near_to([rows])
+            ranges = self.ranges(entry + 1, covered_to + 1)
+            there = [self._compact(covered[near[self.bin[covered]]]) for covered in ranges]
             rows = rows[self._within(rows, np.concatenate(there))]
             for part in self.positions.parts:
                 here = slice(part.first, part.last)
-                result[here] = np.minimum(result[here], self.positions.earliest(part, rows))
+                begin, end = np.searchsorted(rows, (part.begin, part.end))
+                result[here] = np.minimum(result[here], self.positions.earliest(part, rows[begin:end]))
         return result
+
+    def _compact(self, rows: np.ndarray) -> np.ndarray:
+        """Rows in as few bytes as will do: many are held at a time."""
+        return rows.astype(np.min_scalar_type(len(self.positions)))
 
     def _earliest(self, bins: np.ndarray) -> np.ndarray:
         """Each episode's first row [episodes] in the bins that are marked, N where it has none."""
@@ -98,25 +123,28 @@ class Joins:
         """A part's rows in marked bins that lie before their episode's entry."""
         rows = np.flatnonzero(bins[self.bin[part.begin : part.end]])
         before = part.begin + rows < entry[part.first : part.last][self.positions.number(part)[rows]]
-        return part.begin + rows[before]
+        return self._compact(part.begin + rows[before])
 
-    def _ranges(self, begin: np.ndarray, end: np.ndarray) -> Iterator[np.ndarray]:
+    def ranges(self, begin: np.ndarray, end: np.ndarray) -> Iterator[np.ndarray]:
         """The rows begin..end - 1 of every episode, a part at a time."""
         for part in self.positions.parts:
             first, counts = begin[part.first : part.last], (end - begin)[part.first : part.last]
             yield np.arange(counts.sum()) + np.repeat(first - (counts.cumsum() - counts), counts)
 
     def _within(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """Boolean [rows]: whether any of the others is within epsilon, on the same side of walls."""
+        """Boolean [rows]: whether any of the others is within epsilon, on the same side of walls.
+
+        A block of bins at a time, beside all that lies near it: a block is of one cell, so walls are seen to.
+        """
         within = np.zeros(len(rows), bool)
-        xy, others_xy = self.positions.xy(rows), self.positions.xy(others)
-        cells, others_cells = self.cell(xy), self.cell(others_xy)
-        for cell in np.unique(cells):
-            asked = np.flatnonzero(cells == cell)
-            there = others_xy[self.adjacent[cell, others_cells]]
+        block, others_bin = self.block[self.bin[rows]], self.bin[others]
+        for number in np.unique(block):
+            asked = np.flatnonzero(block == number)
+            there = others[(self.near @ (self.block == number).astype(np.int32) > 0)[others_bin]]
             if len(there):
-                here, tree = xy[asked], cKDTree(there, balanced_tree=False, compact_nodes=False)
-                nearest = there[tree.query(here)[1]]
+                here, others_xy = self.positions.xy(rows[asked]), self.positions.xy(there)
+                tree = cKDTree(others_xy, balanced_tree=False, compact_nodes=False)
+                nearest = others_xy[tree.query(here)[1]]
                 within[asked] = ((here - nearest) ** 2).sum(1) <= self.epsilon**2
         return within
 
@@ -151,16 +179,22 @@ def segments_needed(
 
 def _search(joins: Joins, first_in_start: np.ndarray, last_in_goal: dict[Region, np.ndarray]) -> dict[Region, int]:
     """Segments from one start to each goal that can be reached; arrays [episodes] hold each episode's row."""
-    # Covered are the rows after an episode's entry; an entry at its last row covers nothing.
-    entry, covered_to = np.minimum(first_in_start, joins.positions.last), joins.positions.last
     needed: dict[Region, int] = {}
-    level = 0
-    while (entry < covered_to).any():
-        level += 1
+    for level, entry in enumerate(levels(joins, first_in_start), start=1):
         for goal, row in last_in_goal.items():
             if goal not in needed and (row > entry).any():
                 needed[goal] = level
         if len(needed) == len(last_in_goal):
             break
-        entry, covered_to = joins.enter(entry, covered_to), entry
     return needed
+
+
+def levels(joins: Joins, first_in_start: np.ndarray) -> Iterator[np.ndarray]:
+    """For one segment, two, and so on while there are new rows: each episode's earliest entry [episodes].
+
+    Covered are the rows after an episode's entry; an entry at its last row covers nothing.
+    """
+    entry, covered_to = np.minimum(first_in_start, joins.positions.last), joins.positions.last
+    while (entry < covered_to).any():
+        yield entry
+        entry, covered_to = joins.enter(entry, covered_to), entry

@@ -31,9 +31,13 @@ class Visits(NamedTuple):
 class Positions:
     """Achieved goals of all rows, in time order inside an episode, episodes laid end to end."""
 
-    def __init__(self, xy: np.ndarray, lengths: np.ndarray):
-        """xy: [N, 2] float32, metres. lengths: [episodes] transitions; length T means T + 1 rows."""
+    def __init__(self, xy: np.ndarray, lengths: np.ndarray, columns: tuple[int, int] = POSITION):
+        """xy: [N, 2] float32, metres. lengths: [episodes] transitions; length T means T + 1 rows.
+
+        columns: of the observation, where they stand.
+        """
         self.stored = xy
+        self.columns = columns
         self.last = (lengths + 1).cumsum() - 1  # [episodes] the last row of each
         self.first = self.last - lengths  # [episodes] the first row of each
         self.parts = [
@@ -46,7 +50,7 @@ class Positions:
     def of_episodes(cls, episodes: Episodes, columns: tuple[int, int] = POSITION) -> "Positions":
         """columns: where the achieved goals stand in the observation. ValueError where it has no such column."""
         check_columns(columns, episodes.observations.shape[1])
-        return cls(episodes.observations[:, list(columns)].numpy(), episodes.lengths.numpy())
+        return cls(episodes.observations[:, list(columns)].numpy(), episodes.lengths.numpy(), columns)
 
     @classmethod
     def of_source(cls, source: Source, columns: tuple[int, int] = POSITION) -> "Positions":
@@ -57,7 +61,11 @@ class Positions:
         for episodes in source.chunks(ROWS):
             xy[begin : begin + len(episodes)] = episodes.observations[:, list(columns)].numpy()
             begin += len(episodes)
-        return cls(xy, source.lengths)
+        return cls(xy, source.lengths, columns)
+
+    def reversed(self) -> "Positions":
+        """The same with time running backwards: the last row comes first."""
+        return Positions(self.stored[::-1], (self.last - self.first)[::-1], self.columns)
 
     def __len__(self) -> int:
         return len(self.stored)

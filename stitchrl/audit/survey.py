@@ -7,22 +7,44 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from stitchrl.audit.chains import Joins
+from stitchrl.audit.matched import pairs_within, same_side, segments_matched, through_walls
 from stitchrl.audit.positions import ROWS, Positions
+from stitchrl.audit.sample import take
+from stitchrl.audit.seams import jumps
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats.source import Source
+from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
 
 SAMPLES = 512  # for a distance between distributions
 
 
-def survey(source: Source, positions: Positions, tasks: Sequence[Task], epsilon: float) -> dict[str, Any]:
-    """Plain values for JSON; each part is told of in the function that makes it."""
-    lengths = source.lengths
+def survey(
+    source: Source,
+    positions: Positions,
+    tasks: Sequence[Task],
+    maze: Maze | None,
+    epsilon: float,
+    needed: Sequence[int | None],
+) -> dict[str, Any]:
+    """Plain values for JSON; each part is told of in the function that makes it.
+
+    maze: None where walls are unknown. needed: segments needed by each task at epsilon, as the certificate has them.
+    """
+    lengths, rng = source.lengths, np.random.default_rng(0)
+    joins = Joins(positions, maze, epsilon)
+    sample = take(source, positions, epsilon, rng)
+    pairs = pairs_within(sample, positions, epsilon)
+    open_way = same_side(sample, positions, maze, pairs)
     return {
         "episode_lengths": {"min": int(lengths.min()), "median": float(np.median(lengths)), "max": int(lengths.max())},
         "coverage": coverage(positions, epsilon),
         "distances": distances(positions, tasks, np.random.default_rng(0)),
         "continued": continued(source, positions, tasks),
+        "walls": through_walls(sample, positions, tasks, needed, joins, pairs, open_way),
+        "segments_matched": segments_matched(sample, positions, tasks, pairs[open_way]),
+        "seams": jumps(source, sample, positions, tasks, joins, rng),
     }
 
 

@@ -26,17 +26,25 @@ TEMPLATE = Path(__file__).with_name("audit_page.html")
 
 
 def write_page(
-    path: Path, audit: dict[str, Any], tasks: Sequence[Task], maze: Maze | None, xy: np.ndarray, lengths: np.ndarray
+    path: Path,
+    audit: dict[str, Any],
+    sentences: Sequence[str],
+    tasks: Sequence[Task],
+    maze: Maze | None,
+    xy: np.ndarray,
+    lengths: np.ndarray,
 ) -> None:
-    """audit: certificate and survey as the audit prints them as JSON. xy: [N, 2] positions, episodes end to end.
+    """audit: certificate and survey as the audit prints them as JSON; sentences: what it says of seams.
 
-    lengths: [episodes] transitions in each. maze: None where walls are unknown.
+    xy: [N, 2] positions, episodes end to end. lengths: [episodes] transitions in each. maze: None where walls are
+    unknown.
     """
     unseen = {task.name for task in tasks if task.expect == "unseen"}
     leaks = sorted({number for task in audit["tasks"] if task["name"] in unseen for number in task["episodes"]})
     page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
     text = page.render(
         audit=audit,
+        sentences=sentences,
         episodes=f"{len(lengths):,}",
         transitions=f"{lengths.sum():,}",
         leaks=leaks,

@@ -1,0 +1,141 @@
+"""Seams: where episodes must be chained, how much else changes there?
+
+A join asks only that positions be near. A body that is left there moves in one way, the one that is entered in another.
+A shortest chain of K segments has K - 1 seams; after k segments
+
+    episode a   . . . x              x can be reached from the start with k segments
+    episode b     . y . . .          from y the goal can be reached with K - k; |x - y| <= epsilon
+
+A seam's jump is the least that a row x where an episode may be left must accept: over all such y, the least distance in
+the columns beside the position (velocities, posture), root mean square over columns, in units of a column's standard
+deviation. Two rows drawn at random are about 1.41 apart.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stitchrl.audit.chains import Joins, levels
+from stitchrl.audit.positions import ROWS, Positions
+from stitchrl.audit.sample import Sample, observations_at
+from stitchrl.data.formats.source import Source
+from stitchrl.types import Region, Task
+
+SEAMS = 128  # rows at which a dataset's jumps are measured
+
+
+class Seam(NamedTuple):
+    """A row where an episode may be left, and the rows of each episode at which the rest of a chain may be entered."""
+
+    task: str
+    row: int
+    before: np.ndarray  # [episodes] rows before these
+
+
+def jumps(
+    source: Source, sample: Sample, positions: Positions, tasks: Sequence[Task], joins: Joins, rng: np.random.Generator
+) -> dict[str, Any] | None:
+    """Median and 90th percentile of jumps at seams, beside those of one step and of two rows at random.
+
+    Seams are those of unseen tasks, as many of each task; tasks: their medians, None where nothing must be chained or
+    there is no chain. None where observations hold no more than positions.
+    """
+    if not len(sample.columns):
+        return None
+    found = seams(joins, tasks, rng)
+    rows = np.array([seam.row for seam in found], np.int64)
+    last = positions.last[np.searchsorted(positions.last, rows)]
+    following = np.where(rows < last, rows + 1, rows - 1)
+    here, there = np.split(observations_at(source, np.concatenate([rows, following])), 2)
+    least, task_of = _least(source, sample, joins, found, here), np.array([seam.task for seam in found], str)
+    joined = np.isfinite(least)
+    one, other = rng.integers(len(sample.rows), size=(2, 1000))
+    medians = {}
+    for task in tasks:
+        of_task = least[joined & (task_of == task.name)]
+        medians[task.name] = round(float(np.median(of_task)), 4) if len(of_task) else None
+    return {
+        "rows": int(joined.sum()),
+        "jump": _summary(least[joined]),
+        "step": _summary(sample.apart(here, there)[joined]),
+        "random": _summary(sample.apart(sample.observations[one], sample.observations[other])),
+        "tasks": medians,
+    }
+
+
+def _summary(values: np.ndarray) -> dict[str, float] | None:
+    if not len(values):
+        return None
+    return {"median": round(float(np.median(values)), 4), "p90": round(float(np.quantile(values, 0.9)), 4)}
+
+
+def seams(joins: Joins, tasks: Sequence[Task], rng: np.random.Generator) -> list[Seam]:
+    """Rows where episodes may be left on shortest chains of unseen tasks; some that only come close to it, too."""
+    positions, backwards = joins.positions, joins.reversed()
+    unseen = [task for task in tasks if task.expect == "unseen"]
+    exits: dict[Region, list[np.ndarray]] = {}
+    entries: dict[Region, list[np.ndarray]] = {}
+    found = []
+    for task in unseen:
+        if task.start not in entries:
+            goals = [positions.visits(other.goal).last for other in unseen if other.start == task.start]
+            entries[task.start] = _entries(joins, positions.visits(task.start).first, goals)
+        goal = positions.visits(task.goal).last
+        reached = [level for level, entry in enumerate(entries[task.start], start=1) if (goal > entry).any()]
+        if not reached or reached[0] == 1:
+            continue
+        needed = reached[0]
+        if len(exits.get(task.goal, ())) < needed - 1:
+            latest = islice(levels(backwards, len(positions) - 1 - goal[::-1]), needed - 1)
+            exits[task.goal] = [len(positions) - 1 - row[::-1] for row in latest]
+        share = -(-SEAMS // (len(unseen) * (needed - 1)))
+        for left in range(1, needed):
+            before = exits[task.goal][needed - left - 1]
+            for row in _leave(joins, entries[task.start][left - 1], before, share, rng):
+                found.append(Seam(task.name, int(row), before))
+    return found
+
+
+def _entries(joins: Joins, first_in_start: np.ndarray, goals: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Earliest entries [episodes] of each level, until all goals that can be reached are."""
+    result = []
+    for entry in levels(joins, first_in_start):
+        result.append(entry)
+        if all((goal > entry).any() for goal in goals):
+            break
+    return result
+
+
+def _leave(joins: Joins, entry: np.ndarray, before: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """At most `count` of the rows after `entry` in whose bins some may be joined to rows before `before`."""
+    near = joins.near_to(joins.ranges(joins.positions.first, before))
+    after = joins.ranges(entry + 1, joins.positions.last + 1)
+    rows = np.concatenate([some[near[joins.bin[some]]] for some in after])
+    return np.sort(rng.choice(rows, min(count, len(rows)), replace=False))
+
+
+def _least(source: Source, sample: Sample, joins: Joins, found: Sequence[Seam], here: np.ndarray) -> np.ndarray:
+    """The least jump [seams] from observations `here` [seams, obs_dim] to a row joined to each; infinite for none."""
+    positions, near = joins.positions, joins.near
+    least = np.full(len(found), np.inf)
+    begin = 0
+    for episodes in source.chunks(ROWS):
+        bins = joins.bin[begin : begin + len(episodes)]
+        order = bins.argsort(kind="stable")
+        first = np.searchsorted(bins[order], np.arange(near.shape[0] + 1))
+        number = np.searchsorted(positions.last, begin) + np.repeat(
+            np.arange(len(episodes.lengths)), episodes.lengths.numpy() + 1
+        )
+        observations = episodes.observations.numpy()
+        for i, seam in enumerate(found):
+            of_bin = joins.bin[seam.row]
+            around = near.indices[near.indptr[of_bin] : near.indptr[of_bin + 1]]
+            rows = np.concatenate([order[first[one] : first[one + 1]] for one in around])
+            rows = rows[begin + rows < seam.before[number[rows]]]
+            apart = positions.xy(begin + rows) - positions.xy(np.array([seam.row]))
+            rows = rows[(apart**2).sum(1) <= joins.epsilon**2]
+            least[i] = min(least[i], sample.apart(here[i], observations[rows]).min(initial=np.inf))
+        begin += len(episodes)
+    return least
