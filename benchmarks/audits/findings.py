@@ -23,6 +23,7 @@ from stitchrl.audit.certificate import certify
 from stitchrl.audit.known import PAIRS
 from stitchrl.audit.positions import Positions
 from stitchrl.data.episodes import Episodes
+from stitchrl.factory import NOWHERE
 from stitchrl.files import write, write_json
 from stitchrl.mazes import Cell, Maze
 from stitchrl.types import Region, Task
@@ -34,7 +35,6 @@ FOUND, PAGE = HERE / "findings.json", HERE / "README.md"
 PUBLISHED = HERE.parent.parent / "datasets"
 SEED = 0
 STEPS = {"antmaze": 300_000, "pointmaze": 1_000_000}
-NEVER = -1.0  # a radius that no body comes within: episodes do not end at their goal
 MARKED = {  # goals in the maps that D4RL's `play` data were collected with
     "medium": ((2, 6), (5, 1), (6, 5)),
     "large": ((1, 6), (3, 5), (3, 10), (5, 2), (7, 4), (7, 6), (7, 9)),
@@ -118,7 +118,7 @@ def collect(protocol: Protocol) -> Episodes:
         plans.append(Plan(number, *ends, protocol.length, rng))
     lanes = world.lanes
     controller = Wanderer(world, lanes, protocol.goals) if protocol.wander else world.behaviour(lanes)
-    ended = run([Fleet(world.simulate(lanes), controller)], plans, NEVER)
+    ended = run([Fleet(world.simulate(lanes), controller)], plans, NOWHERE)
     kept = sorted(track(ended, protocol.name, len(plans)), key=lambda trajectory: trajectory.plan.number)
     void = np.full((1, world.action_dim), np.nan, np.float32)
     return Episodes(
