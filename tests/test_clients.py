@@ -12,7 +12,7 @@ import h5py
 import minari
 import numpy as np
 import pytest
-from conftest import command
+from conftest import command, make_episodes
 
 from stitchrl import generate
 from stitchrl.audit import __main__ as audit
@@ -103,10 +103,17 @@ def test_ogbenchs_tasks_and_maps_are_those_of_its_environments(world, maze):
 
 
 def test_a_file_with_ogbenchs_name_is_audited_for_its_tasks(dataset, monkeypatch, capsys):
-    write("pointmaze-medium-stitch-v0.npz", of_episodes("x", dataset, {}))
-    assert command(audit, monkeypatch, "pointmaze-medium-stitch-v0.npz", "--json") == 1
+    name = "pointmaze-medium-stitch-v0.npz"
+    write(name, of_episodes("x", dataset, {}))  # of another maze
+    assert command(audit, monkeypatch, name, "--json") == 2
+    assert f"{name}: its name stands for the maze medium, but" in capsys.readouterr().err
+    maze = find_tasks(name.removesuffix(".npz")).maze
+    cells = [np.array(cell) for cell in maze.path((1, 1), (6, 6))]
+    write(name, of_episodes("x", make_episodes([np.array([4 * (cell[::-1] - 1) for cell in cells])]), {}))
+    assert command(audit, monkeypatch, name, "--json") == 1
     said = json.loads(capsys.readouterr().out)
     assert [task["name"] for task in said["tasks"]] == [f"task{i}" for i in range(1, 6)]
+    assert [task["status"] for task in said["tasks"]] == ["rare"] + 4 * ["unseen"]
 
 
 @pytest.mark.slow

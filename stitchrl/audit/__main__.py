@@ -1,9 +1,10 @@
 """`python -m stitchrl.audit DATASET [--tasks FILE] [--json]`: does a dataset test stitching?
 
 DATASET is a Minari id, a D4RL file (.hdf5), an OGBench file (.npz) or a pickle of the stitching paper's (.pkl, only
-with --unsafe-pickle). Its tasks are those of --tasks, or its own if it was made here, or the five of an OGBench file
-that has kept its name (antmaze-medium-stitch-v0.npz). Exit status: 0 if every task has the status that it expects and
-every unseen one a chain of episodes from start to goal, 1 if not, 2 for unusable input.
+with --unsafe-pickle). Its tasks are those of --tasks, or its own if it was made here, or those that it is known for if
+it is of OGBench's mazes or D4RL's and has kept its name (antmaze-medium-stitch-v0.npz, antmaze-medium-play-v2.hdf5,
+D4RL/antmaze/medium-play-v1). Exit status: 0 if every task has the status that it expects and every unseen one a chain
+of episodes from start to goal, 1 if not, 2 for unusable input.
 """
 
 import argparse
@@ -118,11 +119,14 @@ def choose(source: Source, tasks_file: Path | None) -> Audited:
             spec.control,
             {name: ceiling for name, ceiling in known.items() if ceiling is not None},
         )
-    published = find_tasks(source.origin)
+    published = find_tasks(source.origin) or find_tasks(source.name)
     if published is None:
         raise ValueError(f"{source.name}: no tasks are known of it; give them with --tasks FILE")
     positions = Positions.of_source(source)
-    published.turn(positions)
+    try:
+        published.turn(positions)
+    except ValueError as error:
+        raise ValueError(f"{source.name}: {error}") from error
     return Audited(source.name, positions, published.tasks, published.maze, MIN_EPISODES, min_support=0)
 
 

@@ -98,17 +98,13 @@ class Joins:
         if len(rows):
             near = self.near_to([rows])
             ranges = self.ranges(entry + 1, covered_to + 1)
-            there = [self._compact(covered[near[self.bin[covered]]]) for covered in ranges]
+            there = [covered[near[self.bin[covered]]].astype(self.positions.row_type) for covered in ranges]
             rows = rows[self._within(rows, np.concatenate(there))]
             for part in self.positions.parts:
                 here = slice(part.first, part.last)
                 begin, end = np.searchsorted(rows, (part.begin, part.end))
                 result[here] = np.minimum(result[here], self.positions.earliest(part, rows[begin:end]))
         return result
-
-    def _compact(self, rows: np.ndarray) -> np.ndarray:
-        """Rows in as few bytes as will do: many are held at a time."""
-        return rows.astype(np.min_scalar_type(len(self.positions)))
 
     def _earliest(self, bins: np.ndarray) -> np.ndarray:
         """Each episode's first row [episodes] in the bins that are marked, N where it has none."""
@@ -123,7 +119,7 @@ class Joins:
         """A part's rows in marked bins that lie before their episode's entry."""
         rows = np.flatnonzero(bins[self.bin[part.begin : part.end]])
         before = part.begin + rows < entry[part.first : part.last][self.positions.number(part)[rows]]
-        return self._compact(part.begin + rows[before])
+        return (part.begin + rows[before]).astype(self.positions.row_type)
 
     def ranges(self, begin: np.ndarray, end: np.ndarray) -> Iterator[np.ndarray]:
         """The rows begin..end - 1 of every episode, a part at a time."""

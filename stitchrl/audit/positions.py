@@ -38,6 +38,7 @@ class Positions:
         """
         self.stored = xy
         self.columns = columns
+        self.row_type = np.int32 if len(xy) < 2**31 else np.int64  # for numbers of rows where many are held
         self.last = (lengths + 1).cumsum() - 1  # [episodes] the last row of each
         self.first = self.last - lengths  # [episodes] the first row of each
         self.parts = [
@@ -91,7 +92,8 @@ class Positions:
                 for part in self.parts
                 for rows in [part.begin + np.flatnonzero(region.contains(self.of_part(part)))]
             ]
-            self._visits[region] = Visits(*(np.concatenate(rows) for rows in zip(*found, strict=True)))
+            first, last = (np.concatenate(rows).astype(self.row_type) for rows in zip(*found, strict=True))
+            self._visits[region] = Visits(first, last)
         return self._visits[region]
 
     def earliest(self, part: Part, rows: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from stitchrl.audit.positions import ROWS, Positions
 from stitchrl.data.formats.source import Source
 
 EPISODES = 500
+LARGEST = 1_000_000  # rows
 JOINS = 2_000_000  # pairs within epsilon in a sample, about
 
 
@@ -28,14 +29,16 @@ class Sample(NamedTuple):
 def take(source: Source, positions: Positions, epsilon: float, rng: np.random.Generator) -> Sample:
     """Whole episodes, drawn at random, then every so many of their rows: few rows of each leave chains to be found."""
     episodes = np.sort(rng.choice(len(positions.last), min(EPISODES, len(positions.last)), replace=False))
-    rows = np.concatenate([np.arange(positions.first[i], positions.last[i] + 1) for i in episodes])
+    first, last = positions.first[episodes], positions.last[episodes]
+    step = -(-int((last - first + 1).sum()) // LARGEST)
+    rows = np.concatenate([np.arange(a, b + 1, step) for a, b in zip(first, last, strict=True)])
     squares = np.floor(positions.xy(rows) / epsilon)
     crowded = np.unique(squares, axis=0, return_counts=True)[1].astype(float)
     pairs = np.pi / 2 * (crowded**2).sum()  # if rows were spread evenly in and around each square
     rows = rows[:: max(1, int(np.ceil((pairs / JOINS) ** 0.5)))]
     observations = observations_at(source, rows)
     spread = observations.std(0, dtype=np.float64).astype(np.float32)
-    columns = np.setdiff1d(np.flatnonzero(spread), positions.columns)
+    columns = np.setdiff1d(np.flatnonzero(np.ptp(observations, axis=0)), positions.columns)
     return Sample(rows, observations, columns, spread[columns])
 
 

@@ -76,25 +76,24 @@ def seams(joins: Joins, tasks: Sequence[Task], rng: np.random.Generator) -> list
     positions, backwards = joins.positions, joins.reversed()
     unseen = [task for task in tasks if task.expect == "unseen"]
     exits: dict[Region, list[np.ndarray]] = {}
-    entries: dict[Region, list[np.ndarray]] = {}
     found = []
-    for task in unseen:
-        if task.start not in entries:
-            goals = [positions.visits(other.goal).last for other in unseen if other.start == task.start]
-            entries[task.start] = _entries(joins, positions.visits(task.start).first, goals)
-        goal = positions.visits(task.goal).last
-        reached = [level for level, entry in enumerate(entries[task.start], start=1) if (goal > entry).any()]
-        if not reached or reached[0] == 1:
-            continue
-        needed = reached[0]
-        if len(exits.get(task.goal, ())) < needed - 1:
-            latest = islice(levels(backwards, len(positions) - 1 - goal[::-1]), needed - 1)
-            exits[task.goal] = [len(positions) - 1 - row[::-1] for row in latest]
-        share = -(-SEAMS // (len(unseen) * (needed - 1)))
-        for left in range(1, needed):
-            before = exits[task.goal][needed - left - 1]
-            for row in _leave(joins, entries[task.start][left - 1], before, share, rng):
-                found.append(Seam(task.name, int(row), before))
+    for start in dict.fromkeys(task.start for task in unseen):
+        begun = [task for task in unseen if task.start == start]
+        goals = [positions.visits(task.goal).last for task in begun]
+        entries = _entries(joins, positions.visits(start).first, goals)
+        for task, goal in zip(begun, goals, strict=True):
+            reached = [level for level, entry in enumerate(entries, start=1) if (goal > entry).any()]
+            if not reached or reached[0] == 1:
+                continue
+            needed, count = reached[0], len(positions)
+            if len(exits.get(task.goal, ())) < needed - 1:
+                latest = islice(levels(backwards, count - 1 - goal[::-1]), needed - 1)
+                exits[task.goal] = [(count - 1 - row[::-1]).astype(positions.row_type) for row in latest]
+            share = -(-SEAMS // (len(unseen) * (needed - 1)))
+            for left in range(1, needed):
+                before = exits[task.goal][needed - left - 1]
+                rows = _leave(joins, entries[left - 1], before, share, rng)
+                found += [Seam(task.name, int(row), before) for row in rows]
     return found
 
 
@@ -102,7 +101,7 @@ def _entries(joins: Joins, first_in_start: np.ndarray, goals: Sequence[np.ndarra
     """Earliest entries [episodes] of each level, until all goals that can be reached are."""
     result = []
     for entry in levels(joins, first_in_start):
-        result.append(entry)
+        result.append(entry.astype(joins.positions.row_type))
         if all((goal > entry).any() for goal in goals):
             break
     return result
@@ -112,7 +111,7 @@ def _leave(joins: Joins, entry: np.ndarray, before: np.ndarray, count: int, rng:
     """At most `count` of the rows after `entry` in whose bins some may be joined to rows before `before`."""
     near = joins.near_to(joins.ranges(joins.positions.first, before))
     after = joins.ranges(entry + 1, joins.positions.last + 1)
-    rows = np.concatenate([some[near[joins.bin[some]]] for some in after])
+    rows = np.concatenate([some[near[joins.bin[some]]].astype(joins.positions.row_type) for some in after])
     return np.sort(rng.choice(rows, min(count, len(rows)), replace=False))
 
 
