@@ -3,6 +3,7 @@
 import io
 import pickle
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -418,6 +419,36 @@ def test_convert(monkeypatch, capsys):
     assert run(monkeypatch, "new.npz", "lab/new-v0") == 0
     assert run(monkeypatch, "new.npz", "lab/new-v0", "--overwrite") == 0
     assert open_source("lab/new-v0").read().sha256 == tiny().sha256
+
+
+@pytest.mark.parametrize("layout", ["arrow", "parquet"])
+def test_convert_writes_arrow_and_parquet_where_asked(layout, monkeypatch):
+    episodes = tiny()
+    write("file.hdf5", of_episodes("memory", episodes, METADATA))
+    assert run(monkeypatch, "file.hdf5", "lab/new-v0", "--minari-format", layout) == 0
+    shutil.rmtree("minari/lab/new-v0/flat")  # so that Minari's own files are read
+    opened = open_source("lab/new-v0")
+    assert opened.metadata == METADATA
+    read = opened.read()
+    assert read.sha256 == episodes.sha256
+    assert read.rewards[read.transitions].equal(episodes.rewards[episodes.transitions])
+    stored = minari.load_dataset("lab/new-v0")
+    assert stored.storage.metadata["data_format"] == layout
+    for number, episode in enumerate(stored.iterate_episodes()):
+        first, last = episodes.first[number], episodes.last[number]
+        assert np.array_equal(episode.observations, episodes.observations[first : last + 1])
+        assert np.array_equal(episode.actions, episodes.actions[first:last])
+
+
+def test_arrow_is_refused_without_pyarrow_and_for_a_file(monkeypatch, capsys, here):
+    write("file.hdf5", of_episodes("memory", tiny(), {}))
+    assert run(monkeypatch, "file.hdf5", "new.npz", "--minari-format", "arrow") == 2
+    assert capsys.readouterr().err == "stitchrl: --minari-format: new.npz is a file, a Minari id expected\n"
+    monkeypatch.delitem(sys.modules, "minari.dataset._storages.arrow_storage", raising=False)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert run(monkeypatch, "file.hdf5", "lab/new-v0", "--minari-format", "arrow") == 2
+    assert capsys.readouterr().err.endswith("writing arrow needs pyarrow: pip install 'stitchrl[arrow]'\n")
+    assert not any(path.is_file() for path in (here / "minari").rglob("*"))
 
 
 def test_convert_cut_keeps_the_transitions(monkeypatch):

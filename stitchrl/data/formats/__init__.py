@@ -27,14 +27,21 @@ def open_source(name: str, unsafe_pickle: bool = False) -> Source:
     return minari.open_source(name)
 
 
+def is_file(name: str) -> bool:
+    """Whether a dataset of this name is a file, not one of Minari's."""
+    return Path(name).suffix in (*HDF5, ".npz", *PICKLES)
+
+
 def place(name: str) -> Path:
     """Where a dataset of this name is: a file, or a folder among Minari's."""
-    path = Path(name)
-    return path if path.suffix in (*HDF5, ".npz", *PICKLES) else minari.root() / path
+    return Path(name) if is_file(name) else minari.root() / name
 
 
-def write(name: str, source: Source) -> list[str]:
-    """Write to a Minari id, a .hdf5 file or a .npz file, whole or not at all. Returns what the format does not hold."""
+def write(name: str, source: Source, layout: str = "hdf5") -> list[str]:
+    """Write to a Minari id, a .hdf5 file or a .npz file, whole or not at all. Returns what the format does not hold.
+
+    layout: of a Minari dataset, one of `minari.LAYOUTS`.
+    """
     path = Path(name)
     if path.suffix in HDF5:
         return d4rl.write(path, source)
@@ -42,4 +49,4 @@ def write(name: str, source: Source) -> list[str]:
         return ogbench.write(path, source)
     if path.suffix in PICKLES:
         raise ValueError(f"{path}: pickles are not written; expected a Minari id, a .hdf5 file or a .npz file")
-    return minari.write(name, source, None, f"converted from {source.name}")
+    return minari.write(name, source, None, f"converted from {source.name}", layout)

@@ -1,7 +1,7 @@
 """Minari datasets: where generated datasets live, and other people's.
 
-Written with Minari's own writer, as HDF5. HDF5 is read with h5py, since Minari 0.5's reader builds a Python object for
-every episode; Arrow and Parquet are read with Minari's reader. No environment is ever made.
+Written with Minari's own writer, as HDF5 unless asked otherwise. HDF5 is read with h5py, since Minari 0.5's reader
+builds a Python object for every episode; Arrow and Parquet are read with Minari's reader. No environment is ever made.
 
 Either takes long for a million steps in thousands of episodes, so a flat copy lies beside the data, one array to a
 file; it is used as long as the data are those that it was made from.
@@ -28,6 +28,7 @@ from stitchrl.data.formats.source import ROWS, Source, assemble, spans, with_pos
 NAMESPACE = "stitchrl"
 OURS = ("manifest", "certificate", "contexts")  # what we add to a dataset's metadata
 COLUMNS = ("observations", "actions", "rewards")
+LAYOUTS = ("hdf5", "arrow", "parquet")  # by Minari's names
 
 
 class Steps(NamedTuple):
@@ -76,8 +77,8 @@ def open_source(dataset_id: str) -> Source:
         raise ValueError(f"{place}: no dataset there; expected a Minari id, a .hdf5 file or a .npz file") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: expected the metadata of a Minari dataset, found {error!r}") from error
-    if layout not in ("hdf5", "arrow", "parquet"):
-        raise ValueError(f"{path}: data_format is {layout!r}, expected hdf5, arrow or parquet")
+    if layout not in LAYOUTS:
+        raise ValueError(f"{path}: data_format is {layout!r}, expected one of {', '.join(LAYOUTS)}")
     stamp = _stamp(place / "data")
     if _read_stamp(place / "flat") != stamp:
         held_in = place / "data" / "main_data.hdf5" if layout == "hdf5" else place / "data"
@@ -216,12 +217,14 @@ def _read_arrow(place: Path) -> Iterator[Steps]:
         raise ValueError(f"{place}: expected a readable Minari dataset, found {error!r}") from error
 
 
-def write(dataset_id: str, source: Source, options: Sequence[dict] | None, description: str) -> list[str]:
+def write(
+    dataset_id: str, source: Source, options: Sequence[dict] | None, description: str, layout: str = "hdf5"
+) -> list[str]:
     """Store a dataset whole or not at all: written into a scratch folder beside its place, then renamed.
 
     options: what each episode was reset with. An episode of ours that ends with a reward of 1 terminated, unless its
-    specification gives a length; any other was truncated. Returns what the format does not hold. Raises OSError where
-    nothing can be written.
+    specification gives a length; any other was truncated. layout: one of `LAYOUTS`. Returns what the format does not
+    hold. Raises OSError where nothing can be written.
     """
     place = root() / dataset_id
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -239,7 +242,7 @@ def write(dataset_id: str, source: Source, options: Sequence[dict] | None, descr
                 action_space=gym.spaces.Box(-bound, bound, (source.action_dim,), np.float32),
                 author="stitchrl",
                 description=description,
-                data_format="hdf5",
+                data_format=layout,
             )
         dataset.storage.update_metadata({key: json.dumps(value) for key, value in source.metadata.items()})
         written = scratch / dataset_id
@@ -247,6 +250,8 @@ def write(dataset_id: str, source: Source, options: Sequence[dict] | None, descr
         if place.exists():
             shutil.rmtree(place)
         os.replace(written, place)
+    except ImportError as error:
+        raise ValueError(f"{place}: writing {layout} needs pyarrow: pip install 'stitchrl[arrow]'") from error
     finally:
         if before is None:
             del os.environ["MINARI_DATASETS_PATH"]
