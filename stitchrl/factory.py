@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from stitchrl.data.cut import cut
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import minari
 from stitchrl.data.formats.source import of_episodes
+from stitchrl.files import locked
 from stitchrl.types import Cell, DatasetSpec, Expectation, Region, Task
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
 from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
@@ -37,8 +39,10 @@ class Dataset(NamedTuple):
 def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
     """The stored dataset, generated first where there is none. Raises ValueError for a damaged one."""
     if not minari.folder(spec.name).exists():
-        print(f"dataset {spec.name} is not there yet: generating it", file=sys.stderr)
-        generate(spec, workers)
+        with _generating(spec):
+            if not minari.folder(spec.name).exists():  # nor did another run make it meanwhile
+                print(f"dataset {spec.name} is not there yet: generating it", file=sys.stderr)
+                _generate(spec, workers)
     metadata = minari.read_metadata(spec.name)
     manifest = metadata["manifest"]
     path = minari.folder(spec.name)
@@ -54,6 +58,17 @@ def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
 
 def generate(spec: DatasetSpec, workers: int) -> None:
     """Collect (or cut), certify and store a dataset. The same seed gives the same bytes for any number of workers."""
+    with _generating(spec):
+        _generate(spec, workers)
+
+
+def _generating(spec: DatasetSpec) -> AbstractContextManager[None]:
+    """One process at a time generates a dataset."""
+    place = minari.folder(spec.name)
+    return locked(place.with_name(f".{place.name}.lock"))
+
+
+def _generate(spec: DatasetSpec, workers: int) -> None:
     torch.set_num_threads(1)  # threads are for physics; the controller's small products only lose by them
     world = make_world(spec.world, spec.maze)
     tasks = make_tasks(spec, world)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stitchrl.command import CONF, guarded, job, plain  # first: it sets up Hydra's error handling
+from stitchrl.command import CONF, guarded, plain  # first: it sets up Hydra's error handling
 
 import hydra  # isort: skip
 import numpy as np
@@ -16,13 +16,15 @@ from stitchrl import factory
 from stitchrl.__main__ import dataset_spec
 from stitchrl.data.formats import minari, write
 from stitchrl.report.card import write_card
+from stitchrl.sweep import concluded, job
 
 SUFFIXES = {"minari": "", "d4rl": ".hdf5", "ogbench": ".npz"}
 PUBLISHED = CONF.parent / "datasets"  # the cards of a checkout
 
 
+@concluded
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="generate")
-@job
+@job("stitchrl.generate")
 def main(config: DictConfig) -> None:
     values = plain(config)
     spec = dataset_spec(values["dataset"])

@@ -43,6 +43,8 @@ def test_a_file_lists_the_keywords_of_what_it_configures(path: Path) -> None:
         assert set(values) == {field.name for field in fields(DatasetSpec)}
     elif group == "budget":
         assert set(values) == {"steps", "hidden_dims", "batch_size", "evaluations", "episodes"}
+    elif group == "sweeper":
+        assert set(values) == {"defaults", "direction", "n_trials", "n_jobs", "max_failure_rate"}
     elif group == "experiment":
         assert set(values) == {"defaults"}, "an experiment chooses among groups; budgets set steps"
     else:
