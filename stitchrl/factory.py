@@ -219,7 +219,8 @@ def measure_ceilings(spec: DatasetSpec, world: World, tasks: list[Task], workers
             start, goal = task.start.sample(rng), task.goal.sample(rng)
             planned.append(Plan(i, start, goal, task.step_limit, rng))
     reached: list[list[bool]] = [[] for _ in tasks]
-    for trajectory in run(behaviour_fleets(world, workers), planned, SUCCESS_RADIUS):
+    ended = run(behaviour_fleets(world, workers), planned, SUCCESS_RADIUS)
+    for trajectory in tqdm(ended, total=len(planned), desc="ceilings", unit=" episodes", delay=5, leave=False):
         reached[trajectory.plan.number].append(trajectory.reached)
     return {task.name: float(np.mean(values)) for task, values in zip(tasks, reached, strict=True)}
 

@@ -16,8 +16,9 @@ from conftest import command
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
-from stitchrl import __main__
+from stitchrl import __main__, generate
 from stitchrl.command import CONF
+from stitchrl.data.formats import minari
 from stitchrl.sweep import SUPERVISED, concluded, dealt, job
 
 SMALL = ["dataset.transitions=20000", "dataset.min_episodes=5", "steps=20", "agent.hidden_dims=[8,8]"]
@@ -47,11 +48,15 @@ class Faulty(GCBC):
 
 # In the place of a run, for what has to do with sweeps alone: it does as the override `agent.lr` says.
 TINY = """
-import os, signal, sys, time
+import json, os, signal, sys
 given = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
 folder, deed = given["hydra.run.dir"].strip("'"), given["agent.lr"]
+os.makedirs(folder, exist_ok=True)
 with open("deeds", "a") as file:
     file.write(deed + "\\n")
+if deed.replace(".", "").isdigit():
+    with open(os.path.join(folder, "summary.json"), "w") as file:
+        json.dump({"unseen": {"success": float(deed) + float(given["seed"])}}, file)
 if deed == "raise":
     raise RuntimeError("planted fault")
 if deed == "explain":
@@ -153,6 +158,23 @@ def test_a_sweep_that_cannot_begin_says_so_in_one_line(
     assert message in printed.err and printed.err.count("\n") == 1 and printed.out == ""
 
 
+def test_a_sweep_that_optimises_finds_the_best_mean_over_seeds(
+    tiny, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    trials = ["dataset=pointmaze_dev_regions", "inner_seeds=[1,2,6]", "agent.lr=choice(0.25,0.5,kill)"]
+    arguments = ["hydra/sweeper=tune", "hydra.sweeper.n_trials=9", "hydra.sweep.dir=best", *trials]
+    status, deeds = tiny(*arguments)
+    assert status == 1 and deeds.count("0.5") == deeds.count("0.25") == 3 and "kill" in deeds
+    found = (tmp_path / "best" / "optimization_results.yaml").read_text()
+    assert "lr: 0.5" in found and "best_value: 3.5" in found
+    assert re.search(
+        r"^finished +#\d +agent.lr=0.25 +unseen 3.2500, the mean of 1.25, 2.25, 6.25$", capsys.readouterr().out, re.M
+    )
+    assert set(tiny(*arguments)[1]) == {"kill"}  # the same trials again
+
+
 @pytest.mark.parametrize("choice", ["launcher=joblib", "launcher=submitit_slurm", "sweeper=optuna", "sweeper=tune"])
 def test_an_extra_that_is_missing_is_named(
     choice: str, tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -244,12 +266,26 @@ def test_a_run_ends_with_its_supervisor(tmp_path: Path) -> None:
         process.kill()
 
 
+def test_datasets_of_the_users_own_are_generated_in_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "conf" / "dataset").mkdir(parents=True)
+    own = "defaults: [pointmaze_umaze_regions, _self_]\nsplit: own\ntransitions: 2000\n"
+    (tmp_path / "conf" / "dataset" / "own.yaml").write_text(own)
+    arguments = ["--config-dir", "conf", "-m", "dataset=own", "dataset.seed=7,8", "dataset.world=pointmaze,nope"]
+    assert command(generate, monkeypatch, *arguments) == 1
+    printed = capsys.readouterr().out
+    assert "2 finished, 2 failed, 0 missing" in printed and "'nope' is not one of" in printed
+    assert all(minari.folder(f"pointmaze-umaze-own-n2000-s{seed}-v0").exists() for seed in (7, 8))
+    assert {path.name for path in tmp_path.iterdir()} == {"conf", "runs"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
 def test_of_twelve_jobs_the_three_that_fail_are_all_that_is_done_again(launcher: str, tmp_path: Path) -> None:
     if launcher != "basic":
         pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
-    line = [sys.executable, "-m", "stitchrl", "-m", f"hydra/launcher={launcher}", *faulty(tmp_path), "seed=range(12)"]
+    line = [sys.executable, "-m", "stitchrl", "-m", *faulty(tmp_path), f"hydra/launcher={launcher}", "seed=range(12)"]
 
     def start(faults: dict[str, str]) -> tuple[int, str]:
         environment = os.environ | {"FAULTS": json.dumps(faults), "MINARI_DATASETS_PATH": str(tmp_path / "data")}
