@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -39,10 +38,7 @@ class Dataset(NamedTuple):
 def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
     """The stored dataset, generated first where there is none. Raises ValueError for a damaged one."""
     if not minari.folder(spec.name).exists():
-        with _generating(spec):
-            if not minari.folder(spec.name).exists():  # nor did another run make it meanwhile
-                print(f"dataset {spec.name} is not there yet: generating it", file=sys.stderr)
-                _generate(spec, workers)
+        generate(spec, workers, if_missing=True)
     metadata = minari.read_metadata(spec.name)
     manifest = metadata["manifest"]
     path = minari.folder(spec.name)
@@ -56,16 +52,18 @@ def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
     return Dataset(spec, episodes, np.array(metadata["contexts"]), certificate, manifest)
 
 
-def generate(spec: DatasetSpec, workers: int) -> None:
-    """Collect (or cut), certify and store a dataset. The same seed gives the same bytes for any number of workers."""
-    with _generating(spec):
-        _generate(spec, workers)
+def generate(spec: DatasetSpec, workers: int, if_missing: bool = False) -> None:
+    """Collect (or cut), certify and store a dataset. The same seed gives the same bytes for any number of workers.
 
-
-def _generating(spec: DatasetSpec) -> AbstractContextManager[None]:
-    """One process at a time generates a dataset."""
+    One process at a time generates a dataset; if_missing: unless another one has by then.
+    """
     place = minari.folder(spec.name)
-    return locked(place.with_name(f".{place.name}.lock"))
+    with locked(place.with_name(f".{place.name}.lock")):
+        if if_missing and place.exists():
+            return
+        if if_missing:
+            print(f"dataset {spec.name} is not there yet: generating it", file=sys.stderr)
+        _generate(spec, workers)
 
 
 def _generate(spec: DatasetSpec, workers: int) -> None:

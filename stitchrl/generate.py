@@ -32,7 +32,7 @@ def main(config: DictConfig) -> None:
         if format_ not in SUFFIXES:
             raise ValueError(f"export: {format_!r} is not one of {', '.join(SUFFIXES)}")
     if not (values["if_missing"] and minari.folder(spec.name).exists()):
-        factory.generate(spec, values["workers"] or os.cpu_count() or 1)
+        factory.generate(spec, values["workers"] or os.cpu_count() or 1, values["if_missing"])
     metadata = minari.read_metadata(spec.name)
     manifest, certificate = metadata["manifest"], metadata["certificate"]
     print(f"{minari.folder(spec.name)}: {manifest['episodes']} episodes, {manifest['transitions']} transitions")

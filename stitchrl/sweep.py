@@ -89,7 +89,7 @@ def supervise(command: str, config: DictConfig, finished: Finished | None) -> fl
             else:
                 said = _run(plain(config), Path(hydra.runtime.output_dir), finished, child)
         outcome = {"status": "finished", "said": said}
-    except (Failed, *UNUSABLE) as error:
+    except Exception as error:
         outcome = {"status": "failed", "said": str(error) if isinstance(error, Failed) else one_line(error)}
         if config.fail_fast:
             stop.touch()
@@ -289,7 +289,7 @@ def concluded(main: Callable[[], None]) -> Callable[[], None]:
         except (Exception, KeyboardInterrupt) as error:
             if _sweep is None or not _sweep.records():  # nothing was launched
                 raise
-            print(f"stitchrl: the sweep ended early: {one_line(error) or 'interrupted'}", file=sys.stderr)
+            print(f"stitchrl: the sweep ended early: {one_line(error)}", file=sys.stderr)
             finished = False
         if _sweep is not None:
             finished &= _sweep.end()
