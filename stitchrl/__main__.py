@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from stitchrl.command import CONF, guarded, identity, job, plain  # first: it sets up Hydra's error handling
+from stitchrl.command import CONF, guarded, identity, one_line, plain  # first: it sets up Hydra's error handling
 
 import hydra  # isort: skip
 from hydra.core.hydra_config import HydraConfig
@@ -12,7 +12,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from stitchrl import experiment
+from stitchrl.data.formats import minari
+from stitchrl.files import locked
 from stitchrl.mazes import Maze
+from stitchrl.sweep import concluded, job
 from stitchrl.types import DatasetSpec
 
 
@@ -21,11 +24,30 @@ def dataset_spec(values: dict[str, Any]) -> DatasetSpec:
     return DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
 
 
+def finished(values: dict[str, Any], out: Path) -> bool:
+    """Whether the run of this configuration has finished in folder `out`, on the dataset that is stored now."""
+    name = dataset_spec(values["dataset"]).name
+    if not minari.folder(name).exists():
+        return False
+    sha256 = minari.read_metadata(name)["manifest"]["dataset_sha256"]
+    return experiment.is_finished(out, experiment.make_origin(sha256, values["seed"], identity(values)))
+
+
+@concluded
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-@job
+@job("stitchrl", finished)
 def main(config: DictConfig) -> None:
-    values, choices = plain(config), HydraConfig.get().runtime.choices
     out = Path(HydraConfig.get().runtime.output_dir)
+    with locked(out / ".lock"):
+        try:
+            run(config, out)
+        except Exception as error:
+            experiment.fail(out, one_line(error))
+            raise
+
+
+def run(config: DictConfig, out: Path) -> None:
+    values, choices = plain(config), HydraConfig.get().runtime.choices
     settings = experiment.Settings(
         agent_name=choices["agent"],
         goals_name=choices["goals"],
@@ -39,13 +61,14 @@ def main(config: DictConfig) -> None:
         precision=values["precision"],
         workers=values["workers"] or os.cpu_count() or 1,
         identity=identity(values),
+        wandb=values["wandb"],
     )
     spec = dataset_spec(values["dataset"])
     make_agent, goals = instantiate(config.agent, _partial_=True), instantiate(config.goals)
     (out / "resolved.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)))
     summary = experiment.run(spec, make_agent, goals, settings, out)
     shown = {key: summary[key] and summary[key]["success"] for key in ("seen", "unseen")}
-    print(f"{out}: seen {shown['seen']}, unseen {shown['unseen']}")
+    print(f"{os.path.relpath(out)}: seen {shown['seen']}, unseen {shown['unseen']}")
 
 
 if __name__ == "__main__":

@@ -1,24 +1,24 @@
 """What the Hydra commands share: where the configuration lies, the run's identity, errors in one line."""
 
-import functools
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints errors itself; it looks when it is imported
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from hydra.types import RunMode
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 PACKAGE = Path(__file__).parent
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+
+
+UNDECIDING = ("workers", "fail_fast", "inner_seeds", "wandb")  # keys that no number of a run depends on
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -29,15 +29,18 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def identity(values: dict[str, Any]) -> str:
     """A hash of all in a configuration that decides a run's numbers."""
-    deciding = {key: value for key, value in values.items() if key != "workers"}
+    deciding = {key: value for key, value in values.items() if key not in UNDECIDING}
     deciding["device"] = str(values["device"]).partition(":")[0]  # which of several does not matter
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
-def _folder(_root_: DictConfig) -> str:
+def run_name(values: dict[str, Any], choices: Mapping[str, Any]) -> str:
     """The name of a run's folder: its agent, goals and seed, and its identity."""
-    choices = _root_.hydra.runtime.choices
-    return f"{choices.agent}-{choices.goals}-s{_root_.seed}-{identity(plain(_root_))[:8]}"
+    return f"{choices['agent']}-{choices['goals']}-s{values['seed']}-{identity(values)[:8]}"
+
+
+def _folder(_root_: DictConfig) -> str:
+    return run_name(plain(_root_), _root_.hydra.runtime.choices)
 
 
 def _by_world(values: dict[str, Any], _root_: DictConfig) -> Any:
@@ -59,30 +62,24 @@ OmegaConf.register_new_resolver("within_budget", _within_budget, replace=True)
 
 
 UNUSABLE = (HydraException, OmegaConfBaseException, ValueError, OSError)  # what the user can mend
+LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
+EXTRA = ("hydra/sweeper/optuna", *(f"hydra/launcher/{name}" for name in LAUNCHERS))  # of the extra `sweep`
+
+
+def one_line(error: BaseException) -> str:
+    """What is wrong, without line breaks; with the kind of error where it is not one that the user can mend."""
+    while isinstance(error, HydraException) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # Hydra wraps what a constructor raised
+    line = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException) and (error.missing_cfg_file or "") in EXTRA:
+        return f"{error.missing_cfg_file}: not installed; pip install 'stitchrl[sweep]'"
+    return line if isinstance(error, UNUSABLE) else f"{type(error).__name__}: {line}"
 
 
 def explain(error: Exception) -> int:
     """Say in one line on stderr what is wrong; the exit status."""
-    while isinstance(error, HydraException) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # Hydra wraps what a constructor raised
-    print(f"stitchrl: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"stitchrl: {one_line(error)}", file=sys.stderr)
     return 2
-
-
-def job(function: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """A Hydra job. Alone, its errors end the process at once, since Hydra would print lines of its own; in a sweep it
-    raises, so that other jobs go on."""
-
-    @functools.wraps(function)
-    def run(config: DictConfig) -> None:
-        try:
-            function(config)
-        except UNUSABLE as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise
-            sys.exit(explain(error))
-
-    return run
 
 
 def guarded(main: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from stitchrl.types import Policy, Task, Window
 from stitchrl.worlds import SUCCESS_RADIUS, World
@@ -72,7 +73,9 @@ class Evaluator:
         plans = [plan for plan in self.plans if plan.number % self.episodes < (episodes or self.episodes)]
         controllers = (PolicyController(policy, self.world, self.lanes, self.window) for _ in self.simulations)
         fleets = [Fleet(*pair) for pair in zip(self.simulations, controllers, strict=True)]
-        trajectories = sorted(run(fleets, plans, SUCCESS_RADIUS), key=lambda trajectory: trajectory.plan.number)
+        ended = run(fleets, plans, SUCCESS_RADIUS)
+        bar = tqdm(ended, total=len(plans), desc="evaluate", unit=" episodes", mininterval=5, delay=5, leave=False)
+        trajectories = sorted(bar, key=lambda trajectory: trajectory.plan.number)
         return [self._row(trajectory) for trajectory in trajectories], trajectories
 
     def _row(self, trajectory: Trajectory) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -52,6 +53,7 @@ class Settings:
     precision: Precision
     workers: int
     identity: str  # a hash of all that decides the run's numbers
+    wandb: str | None = None  # a project of Weights & Biases that is told of the run
 
 
 def run(
@@ -74,13 +76,8 @@ def run(
     certificate = dataset.certificate.as_dict()
     if not dataset.certificate.passed and not spec.control:
         raise ValueError(f"dataset {spec.name} fails its certificate: {'; '.join(dataset.certificate.problems)}")
-    origin = {
-        "dataset_sha256": dataset.manifest["dataset_sha256"],
-        "seed": settings.seed,
-        "configuration": settings.identity,
-        "versions": _versions(),
-    }
-    if _status(out) == {"status": "finished", "origin": origin} and (out / "summary.json").exists():
+    origin = make_origin(dataset.manifest["dataset_sha256"], settings.seed, settings.identity)
+    if is_finished(out, origin):
         print(f"{out}: finished before, not run again", file=sys.stderr)
         return json.loads((out / "summary.json").read_text())
 
@@ -119,8 +116,9 @@ def run(
     write_json(out / "certificate.json", certificate)
     write_arrays(out / "data.npz", _data_sample(dataset))
 
+    facts = {"dataset": spec.name, **asdict(settings)}
     with (
-        Log(out, learner.step, sizes) as log,
+        Log(out, learner.step, sizes, settings.wandb, facts, origin) as log,
         tqdm(
             total=settings.steps, initial=learner.step, desc=f"train {out.name}", unit=" updates", mininterval=5
         ) as bar,
@@ -188,6 +186,22 @@ def run(
     write_json(out / "summary.json", summary)
     write_json(out / "status.json", {"status": "finished", "origin": origin})
     return summary
+
+
+def make_origin(dataset_sha256: str, seed: int, identity: str) -> dict[str, Any]:
+    """What a run's numbers follow from: a run of another origin is another run."""
+    return {"dataset_sha256": dataset_sha256, "seed": seed, "configuration": identity, "versions": _versions()}
+
+
+def is_finished(out: Path, origin: dict[str, Any]) -> bool:
+    return _status(out) == {"status": "finished", "origin": origin} and (out / "summary.json").exists()
+
+
+def fail(out: Path, reason: str) -> None:
+    """Have status.json say that a run failed, and why. A run that is finished stays so."""
+    if (_status(out) or {}).get("status") != "finished":
+        with suppress(OSError):  # what failed may be the disk
+            write_json(out / "status.json", {"status": "failed", "reason": reason})
 
 
 def _status(out: Path) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from stitchrl.data.cut import cut
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import minari
 from stitchrl.data.formats.source import of_episodes
+from stitchrl.files import locked
 from stitchrl.types import Cell, DatasetSpec, Expectation, Region, Task
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
 from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
@@ -38,8 +39,7 @@ class Dataset(NamedTuple):
 def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
     """The stored dataset, generated first where there is none. Raises ValueError for a damaged one."""
     if not minari.folder(spec.name).exists():
-        print(f"dataset {spec.name} is not there yet: generating it", file=sys.stderr)
-        generate(spec, workers)
+        generate(spec, workers, if_missing=True)
     metadata = minari.read_metadata(spec.name)
     manifest = metadata["manifest"]
     path = minari.folder(spec.name)
@@ -54,8 +54,21 @@ def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
     return Dataset(spec, episodes, np.array(metadata["contexts"]), certificate, manifest)
 
 
-def generate(spec: DatasetSpec, workers: int) -> None:
-    """Collect (or cut), certify and store a dataset. The same seed gives the same bytes for any number of workers."""
+def generate(spec: DatasetSpec, workers: int, if_missing: bool = False) -> None:
+    """Collect (or cut), certify and store a dataset. The same seed gives the same bytes for any number of workers.
+
+    One process at a time generates a dataset; if_missing: unless another one has by then.
+    """
+    place = minari.folder(spec.name)
+    with locked(place.with_name(f".{place.name}.lock")):
+        if if_missing and place.exists():
+            return
+        if if_missing:
+            print(f"dataset {spec.name} is not there yet: generating it", file=sys.stderr)
+        _generate(spec, workers)
+
+
+def _generate(spec: DatasetSpec, workers: int) -> None:
     torch.set_num_threads(1)  # threads are for physics; the controller's small products only lose by them
     world = make_world(spec.world, spec.maze)
     tasks = make_tasks(spec, world)
@@ -239,7 +252,8 @@ def measure_ceilings(spec: DatasetSpec, world: World, tasks: list[Task], workers
             start, goal = task.start.sample(rng), task.goal.sample(rng)
             planned.append(Plan(i, start, goal, task.step_limit, rng))
     reached: list[list[bool]] = [[] for _ in tasks]
-    for trajectory in run(behaviour_fleets(world, workers), planned, SUCCESS_RADIUS):
+    ended = run(behaviour_fleets(world, workers), planned, SUCCESS_RADIUS)
+    for trajectory in tqdm(ended, total=len(planned), desc="ceilings", unit=" episodes", delay=5, leave=False):
         reached[trajectory.plan.number].append(trajectory.reached)
     return {task.name: float(np.mean(values)) for task, values in zip(tasks, reached, strict=True)}
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stitchrl.command import CONF, guarded, job, plain  # first: it sets up Hydra's error handling
+from stitchrl.command import CONF, guarded, plain  # first: it sets up Hydra's error handling
 
 import hydra  # isort: skip
 import numpy as np
@@ -16,13 +16,15 @@ from stitchrl import factory
 from stitchrl.__main__ import dataset_spec
 from stitchrl.data.formats import minari, write
 from stitchrl.report.card import write_card
+from stitchrl.sweep import concluded, job
 
 SUFFIXES = {"minari": "", "d4rl": ".hdf5", "ogbench": ".npz"}
 PUBLISHED = CONF.parent / "datasets"  # the cards of a checkout
 
 
+@concluded
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="generate")
-@job
+@job("stitchrl.generate")
 def main(config: DictConfig) -> None:
     values = plain(config)
     spec = dataset_spec(values["dataset"])
@@ -30,7 +32,7 @@ def main(config: DictConfig) -> None:
         if format_ not in SUFFIXES:
             raise ValueError(f"export: {format_!r} is not one of {', '.join(SUFFIXES)}")
     if not (values["if_missing"] and minari.folder(spec.name).exists()):
-        factory.generate(spec, values["workers"] or os.cpu_count() or 1)
+        factory.generate(spec, values["workers"] or os.cpu_count() or 1, values["if_missing"])
     metadata = minari.read_metadata(spec.name)
     manifest, certificate = metadata["manifest"], metadata["certificate"]
     print(f"{minari.folder(spec.name)}: {manifest['episodes']} episodes, {manifest['transitions']} transitions")

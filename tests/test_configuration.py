@@ -22,7 +22,7 @@ def load(path: Path) -> dict:
     """The file's own values, on top of those of the file that it builds on."""
     values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     bases = [base for base in values.get("defaults", []) if isinstance(base, str) and base != "_self_"]
-    if path.parent != CONF and bases:
+    if path.parent != CONF and bases and bases != ["optuna"]:  # which is no file of ours
         del values["defaults"]
         values = load(path.with_name(f"{bases[0]}.yaml")) | values
     return values
@@ -43,6 +43,8 @@ def test_a_file_lists_the_keywords_of_what_it_configures(path: Path) -> None:
         assert set(values) == {field.name for field in fields(DatasetSpec)}
     elif group == "budget":
         assert set(values) == {"steps", "hidden_dims", "batch_size", "evaluations", "episodes"}
+    elif group == "sweeper":
+        assert set(values) == {"defaults", "direction", "n_trials", "n_jobs", "sampler", "max_failure_rate"}
     elif group == "experiment":
         assert set(values) == {"defaults"}, "an experiment chooses among groups; budgets set steps"
     else:

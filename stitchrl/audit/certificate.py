@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tqdm import tqdm
+
 from stitchrl.audit.chains import segments_needed
 from stitchrl.audit.cooccurrence import co_occurrence
 from stitchrl.audit.positions import Positions
@@ -93,7 +95,7 @@ def certify(
     """
     needed, fewest, most = segments_needed(positions, tasks, maze, (epsilon, 2 * epsilon, epsilon / 2))
     rows = []
-    for i, task in enumerate(tasks):
+    for i, task in enumerate(tqdm(tasks, desc=f"audit {name}", unit=" tasks", delay=5, leave=False)):
         found = co_occurrence(positions, task, min_episodes)
         rows.append(
             {

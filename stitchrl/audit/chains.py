@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
+from tqdm import tqdm
 
 from stitchrl.audit.positions import Part, Positions
 from stitchrl.mazes import Maze
@@ -163,7 +164,8 @@ def segments_needed(
     for epsilon in epsilons:
         joins = Joins(positions, maze, epsilon)
         needed = {}
-        for start in dict.fromkeys(task.start for task in tasks):
+        starts = dict.fromkeys(task.start for task in tasks)
+        for start in tqdm(starts, desc=f"chains at {epsilon:.2f} m", unit=" starts", delay=5, leave=False):
             goals = dict.fromkeys(task.goal for task in tasks if task.start == start)
             last_in_goal = {goal: positions.visits(goal).last for goal in goals}
             for goal, segments in _search(joins, positions.visits(start).first, last_in_goal).items():

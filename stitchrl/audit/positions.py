@@ -59,7 +59,7 @@ class Positions:
         check_columns(columns, source.observation_dim)
         xy = np.empty((source.rows, 2), np.float32)
         begin = 0
-        for episodes in source.chunks(ROWS):
+        for episodes in source.stream(ROWS):
             xy[begin : begin + len(episodes)] = episodes.observations[:, list(columns)].numpy()
             begin += len(episodes)
         return cls(xy, source.lengths, columns)

@@ -114,7 +114,7 @@ def continued(source: Source, positions: Positions, tasks: Sequence[Task]) -> di
 
 def _followers(source: Source) -> np.ndarray:
     """For each episode the one that begins where it ends [episodes], -1 for none; none follows two."""
-    chunks = [_fingerprints(episodes) for episodes in source.chunks(ROWS)]
+    chunks = [_fingerprints(episodes) for episodes in source.stream(ROWS)]
     begins, ends = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
     by_begin, by_end = begins.argsort(kind="stable"), ends.argsort(kind="stable")
     # Of several that end in one state the first goes on in the first that begins there, the second in the second.
