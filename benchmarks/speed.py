@@ -1,12 +1,13 @@
 """How fast agents learn, batches are drawn and policies are evaluated: against plain PyTorch and against the limits.
 
-    python benchmarks/speed.py [--agents gcbc,dt] [--rounds 5]
+    python benchmarks/speed.py [--agents gcbc,dt] [--rounds 5] [--out FILE]
 
 All on one thread and the shapes of the ant (29 observations, 8 actions). For each agent and size: milliseconds of CPU
 for an update of benchmarks/plain.py and for ours in float32 and in bfloat16, measured in turns; the floor, which is the
 update's multiplications (counted by PyTorch) at the rate at which this host multiplies matrices of the hidden layers'
 size; the share of sampling (goals=stitch) in sampling and updating. Then sampling against a data loader that fetches an
-item at a time, and evaluation against raw physics on all cores. Writes results/speed.json.
+item at a time, and evaluation against raw physics on all cores. Writes results/speed.json, or another file for
+another host.
 """
 
 import argparse
@@ -37,8 +38,8 @@ from stitchrl.agents.gciql import GCIQL
 from stitchrl.agents.gcivl import GCIVL
 from stitchrl.agents.hiql import HIQL
 from stitchrl.agents.qrl import QRL
-from stitchrl.data.batches import BatchSampler
-from stitchrl.data.episodes import Episodes
+from stitchrl.data.batches import BLOCK, BatchSampler
+from stitchrl.data.episodes import Episodes, take
 from stitchrl.data.paths import Stitch
 from stitchrl.evaluate import Evaluator
 from stitchrl.factory import make_tasks
@@ -140,7 +141,7 @@ def measure_agent(name: str, size: str, episodes: Episodes, rates: dict[str, flo
     def learner(precision: Precision) -> Callable[[], Any]:
         taught = Learner(make_agent(name, size, episodes), 10**6, decay=True, average=0.999, precision=precision)
         rng = torch.Generator().manual_seed(0)
-        return lambda: taught.update(batch(), rng)
+        return lambda: taught.update(batch(), rng, logged=False)
 
     plain = PLAIN[AGENTS[name]](make_agent(name, size, episodes))
     works: dict[str, Callable[[], Any]] = {
@@ -202,7 +203,18 @@ def measure_loading(episodes: Episodes, rounds: int, batch_size: int = 256) -> d
     np.random.seed(0)
     sampler = BatchSampler(episodes, stitch().bind(episodes), make_agent("gcbc", "small", episodes).needs, seed=0)
     loader = iter(DataLoader(Items(episodes), batch_size, shuffle=True))
-    ms = in_turns({"ours": lambda: sampler.next(batch_size), "data_loader": lambda: next(loader)}, rounds)
+    rows = torch.randint(len(episodes), (64, BLOCK * batch_size))  # known beforehand: what fetching alone costs
+    number = 0
+
+    def fetch() -> None:
+        nonlocal number
+        number += 3
+        for table, shift in ((episodes.observations, 0), (episodes.observations, 1), (episodes.actions, 2)):
+            take(table, rows[(number + shift) % len(rows)])
+
+    works = {"ours": lambda: sampler.next(batch_size), "data_loader": lambda: next(loader), "fetch_block": fetch}
+    ms = in_turns(works, rounds)
+    ms["fetch"] = ms.pop("fetch_block") / BLOCK
     times = round(ms["data_loader"] / ms["ours"], 1)
     return {"batch_size": batch_size, "cpu_ms": {key: round(value, 3) for key, value in ms.items()}, "times": times}
 
@@ -230,6 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", default=",".join(AGENTS), help="only these")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     episodes = make_episodes()
@@ -251,7 +264,7 @@ def main() -> None:
         "loading": measure_loading(episodes, options.rounds),
         "evaluation": measure_evaluation(episodes),
     }
-    write_json(RESULTS, result)
+    write_json(options.out, result)
     show(result)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stitchrl.audit.known import PAIRS
+from stitchrl.audit.known import OGBENCH
 
 PUBLISHED = Path(__file__).parent.parent / "datasets"
 NAMES = sorted(path.name for path in PUBLISHED.iterdir())
@@ -53,7 +53,7 @@ def test_short_episodes_have_one_length_and_no_episode_joins_ogbenchs_tasks(name
     assert manifest["transitions"] == manifest["episodes"] * manifest["spec"]["length"]
     assert manifest["episodes"] == manifest["behaviour"]["attempts"], "none is left out"
     unseen = [task for task in tasks if task["expect"] == "unseen"]
-    pairs = [f"r{a[0]}c{a[1]}-to-r{b[0]}c{b[1]}" for a, b in PAIRS[manifest["spec"]["maze"]]]
+    pairs = [f"r{a[0]}c{a[1]}-to-r{b[0]}c{b[1]}" for a, b in OGBENCH[manifest["spec"]["maze"]]]
     assert [task["name"] for task in unseen] == pairs
     assert all(task["unordered"] == 0 and task["segments_needed"] > 1 for task in unseen)
     assert {task["segments_needed"] for task in tasks if task["expect"] == "seen"} == {1}

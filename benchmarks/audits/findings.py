@@ -20,7 +20,7 @@ import torch
 from rich.progress import track
 
 from stitchrl.audit.certificate import certify
-from stitchrl.audit.known import PAIRS
+from stitchrl.audit.known import ANT_GOALS, OGBENCH
 from stitchrl.audit.positions import Positions
 from stitchrl.data.episodes import Episodes
 from stitchrl.factory import NOWHERE
@@ -39,7 +39,7 @@ MARKED = {  # goals in the maps that D4RL's `play` data were collected with
     "medium": ((2, 6), (5, 1), (6, 5)),
     "large": ((1, 6), (3, 5), (3, 10), (5, 2), (7, 4), (7, 6), (7, 9)),
 }
-D4RL_PAIRS = {"umaze": ((1, 1), (3, 1)), "medium": ((1, 1), (6, 6)), "large": ((1, 1), (7, 9))}
+D4RL_START = (1, 1)
 
 
 class Protocol(NamedTuple):
@@ -57,17 +57,17 @@ class Protocol(NamedTuple):
 
 def protocols() -> Iterator[Protocol]:
     cells = {name: Maze(name, 1.0).cells for name in ("umaze", "medium", "large", "giant")}
-    pair = D4RL_PAIRS["umaze"]
-    yield Protocol("d4rl-umaze", "antmaze", "umaze", [pair[0]], [pair[1]], 700, False, [pair])
-    for maze, (start, goal) in D4RL_PAIRS.items():
+    for maze, goal in ANT_GOALS.items():
         length = 700 if maze == "umaze" else 1000
-        every = cells[maze]
-        yield Protocol(f"d4rl-{maze}-diverse", "antmaze", maze, every, every, length, False, [(start, goal)])
+        every, pairs = cells[maze], [(D4RL_START, goal)]
+        if maze == "umaze":
+            yield Protocol("d4rl-umaze", "antmaze", maze, [D4RL_START], [goal], length, False, pairs)
+        yield Protocol(f"d4rl-{maze}-diverse", "antmaze", maze, every, every, length, False, pairs)
         if maze in MARKED:
             starts = [cell for cell in every if cell not in MARKED[maze]]
-            yield Protocol(f"d4rl-{maze}-play", "antmaze", maze, starts, MARKED[maze], length, False, [(start, goal)])
+            yield Protocol(f"d4rl-{maze}-play", "antmaze", maze, starts, MARKED[maze], length, False, pairs)
     for world in ("pointmaze", "antmaze"):
-        for maze, pairs in PAIRS.items():
+        for maze, pairs in OGBENCH.items():
             length = 2000 if maze == "giant" else 1000
             name = f"ogbench-{world}-{maze}-navigate"
             yield Protocol(name, world, maze, cells[maze], turns(maze), length, True, pairs)
