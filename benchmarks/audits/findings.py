@@ -6,8 +6,7 @@ D4RL's ant mazes: 1000 steps (700 in the U-maze) from a start to a goal, where t
 from all cells, `play` goals from those marked in its maps and starts from the others, its U-maze has one of each.
 OGBench's `navigate` for the point: another goal each time one is reached, for 1000 steps (2000 in the giant maze).
 300,000 steps of the ant, a million of the point. The paper's contexts (`regions`) and OGBench's `stitch` (`short`) are
-datasets of ours: of these the committed certificates are read. Adds to findings.json, and writes the tables in README.md
-beside it.
+datasets of ours: of these the committed certificates are read. Adds to findings.json, and writes README.md beside it.
 """
 
 import argparse
