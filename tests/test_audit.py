@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from stitchrl.audit import certificate
+from stitchrl.audit import chains as chains_module
 from stitchrl.audit import positions as positions_module
 from stitchrl.audit.certificate import Certificate, tasks_sha256
 from stitchrl.audit.chains import segments_needed
@@ -107,6 +108,7 @@ def plain_co_occurrence(xy, episodes, task, min_episodes):
 def test_equals_plain_loops(seed, monkeypatch):
     if seed % 4 == 0:  # several parts of few rows
         monkeypatch.setattr(positions_module, "ROWS", 50)
+        monkeypatch.setattr(chains_module, "ROWS", 50)
     rng = np.random.default_rng(seed)
     maze = Maze(("umaze", "medium", "dev")[seed % 3], 1.0)
     episodes = make_episodes([walk(maze, rng, lattice=seed % 2 == 0) for _ in range(rng.integers(5, 26))])

@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from stitchrl.audit.positions import Part, Positions
+from stitchrl.audit.positions import ROWS, Part, Positions
 from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
 
@@ -55,7 +55,7 @@ class Joins:
         corner = np.stack([occupied // extent[1] % extent[0], occupied % extent[1]], 1)
         cell = occupied // (extent[0] * extent[1])
         tile = (corner // BLOCK) @ np.array([extent[1], 1])
-        self.block = np.unique(tile if maze is None else cell, return_inverse=True)[1]  # [bins]
+        self.block = np.unique(tile if maze is None else cell, return_inverse=True)[1].astype(self.bin.dtype)  # [bins]
 
         # [bins, bins] all rows of the two are within epsilon; some may be. In units of a bin's width.
         pairs = cKDTree(corner).query_pairs(BINS_PER_EPSILON + 2, output_type="ndarray")
@@ -139,10 +139,12 @@ class Joins:
             asked = np.flatnonzero(block == number)
             there = others[(self.near @ (self.block == number).astype(np.int32) > 0)[others_bin]]
             if len(there):
-                here, others_xy = self.positions.xy(rows[asked]), self.positions.xy(there)
+                others_xy = self.positions.xy(there)
                 tree = cKDTree(others_xy, balanced_tree=False, compact_nodes=False)
-                nearest = others_xy[tree.query(here)[1]]
-                within[asked] = ((here - nearest) ** 2).sum(1) <= self.epsilon**2
+                for begin in range(0, len(asked), ROWS):
+                    some = asked[begin : begin + ROWS]
+                    here = self.positions.xy(rows[some])
+                    within[some] = ((here - others_xy[tree.query(here)[1]]) ** 2).sum(1) <= self.epsilon**2
         return within
 
 
