@@ -209,7 +209,7 @@ def write(path: Path, source: Source) -> list[str]:
             if source.metadata:
                 file[METADATA] = json.dumps(source.metadata)
             first = 0
-            for episodes in source.stream():
+            for episodes in source.stream(ROWS):
                 last = first + len(episodes)
                 file["observations"][first:last] = episodes.observations.numpy()
                 file["actions"][first:last] = episodes.actions.nan_to_num(0.0).numpy()

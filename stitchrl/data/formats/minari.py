@@ -246,7 +246,7 @@ def write(
             )
         dataset.storage.update_metadata({key: json.dumps(value) for key, value in source.metadata.items()})
         written = scratch / dataset_id
-        _write_flat(written / "flat", _stamp(written / "data"), source.stream(), source.rows)
+        _write_flat(written / "flat", _stamp(written / "data"), source.stream(ROWS), source.rows)
         if place.exists():
             shutil.rmtree(place)
         os.replace(written, place)
@@ -265,7 +265,7 @@ def _buffers(source: Source, options: Sequence[dict] | None) -> Iterator[Episode
     spec = source.metadata.get("manifest", {}).get("spec", {})
     ends_at_goal = bool(source.metadata) and spec.get("length") is None
     number = 0
-    for episodes in source.stream():
+    for episodes in source.stream(ROWS):
         for first, last in zip(episodes.first.tolist(), episodes.last.tolist(), strict=True):
             end = np.zeros(last - first, bool)
             end[-1] = True

@@ -14,7 +14,7 @@ import numpy as np
 from stitchrl import files
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import npz
-from stitchrl.data.formats.source import Source, assemble, check_columns, marks, spans
+from stitchrl.data.formats.source import ROWS, Source, assemble, check_columns, marks, spans
 
 KEYS = ("observations", "actions", "terminals")
 VALIDATION = 20  # one in so many episodes stands in the -val.npz as well
@@ -105,7 +105,7 @@ def _columns(source: Source, beginning: int) -> dict[str, Any]:
 
     def rows(key: str) -> Iterator[np.ndarray]:
         first = 0
-        for episodes in source.stream():
+        for episodes in source.stream(ROWS):
             skipped = max(0, beginning - first)
             if skipped < len(episodes.lengths):
                 yield getattr(episodes, key)[int(episodes.first[skipped]) :].nan_to_num(0.0).numpy()

@@ -42,7 +42,7 @@ class Source:
         """States in all, the last of each episode included."""
         return int(self.lengths.sum()) + len(self.lengths)
 
-    def stream(self, rows: int = ROWS) -> Iterator[Episodes]:
+    def stream(self, rows: int) -> Iterator[Episodes]:
         """All chunks once, with a progress bar where that takes long."""
         with tqdm(total=self.rows, desc=self.name, unit=" rows", unit_scale=True, delay=5, leave=False) as bar:
             for episodes in self.chunks(rows):
@@ -59,9 +59,9 @@ class Source:
     def sha256(self) -> str:
         """The dataset's hash, from two passes over its chunks; see `Episodes.sha256`. ValueError if it is another."""
         digest = hashlib.sha256()
-        for episodes in self.stream():
+        for episodes in self.stream(ROWS):
             digest.update(episodes.observations.numpy().data)
-        for episodes in self.stream():
+        for episodes in self.stream(ROWS):
             digest.update(episodes.actions[episodes.transitions].numpy().data)
         digest.update(self.lengths.astype(np.int64).data)
         self._compare(digest.hexdigest())
