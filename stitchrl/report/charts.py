@@ -33,7 +33,7 @@ def line_chart(title: str, x_label: str, series: Sequence[Series], dodge: float 
     """
     xs = [x for one in series for x, _ in one.points]
     span = (min(xs) - 0.5, max(xs) + 0.5) if dodge else (0.0, max(xs) * 1.02)
-    ticks = MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]).tick_values(*span)
+    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(*span)
 
     def at(x: float, y: float) -> tuple[float, float]:
         across = (x - span[0]) / (span[1] - span[0])
@@ -42,10 +42,10 @@ def line_chart(title: str, x_label: str, series: Sequence[Series], dodge: float 
     parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><title>{escape(title)}</title>']
     for y in (0, 0.25, 0.5, 0.75, 1):
         (left, level), (right, _) = at(span[0], y), at(span[1], y)
-        parts.append(f'<path class="grid" d="M{left:.1f} {level:.1f}H{right:.1f}"/>')
+        parts.append(f'<path class="rule" d="M{left:.1f} {level:.1f}H{right:.1f}"/>')
         parts.append(f'<text x="{left - 5:.1f}" y="{level + 4:.1f}" text-anchor="end">{y:g}</text>')
     for x in ticks:
-        if span[0] <= x <= span[1]:
+        if span[0] <= x <= span[1] and x == round(x):
             parts.append(f'<text x="{at(x, 0)[0]:.1f}" y="{HEIGHT - 21}" text-anchor="middle">{_short(x)}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH) / 2:.1f}" y="{HEIGHT - 5}" text-anchor="middle">{escape(x_label)}</text>')
     for i, one in enumerate(series):

@@ -61,8 +61,9 @@ def coverage_table(runs: Sequence[Run]) -> Table:
         lacking = len(group.runs) - len(group.present)
         return f"{len(group.present)} ({lacking} missing)" if lacking else len(group.present)
 
-    rows: list[tuple[Entry, ...]] = [(*way, *(seeds(dataset, way) for dataset in datasets)) for way in ways]
-    return Table("seeds", "Seeds of each agent on each dataset", ("agent", "goals", *datasets), rows)
+    rows: list[tuple[Entry, ...]] = [(dataset, *(seeds(dataset, way) for way in ways)) for dataset in datasets]
+    columns = ("dataset", *(", ".join(way) for way in ways))
+    return Table("seeds", "Seeds of each agent on each dataset", columns, rows)
 
 
 def twin_table(runs: Sequence[Run], joined: str, cut: str) -> Table:
@@ -180,7 +181,7 @@ def training_table(runs: Sequence[Run]) -> Table:
     columns = ("dataset", "agent", "goals", "seeds", "steps", "augmented", "contradicting", "updates per s", "minutes")
     note = (
         "Means over the seeds that there are. Augmented: goals that lie in another episode; contradicting: "
-        "those of them that the state's own next steps lead away from. Minutes: wall clock of a whole run, evaluation included."
+        "those of them that the state's own next steps lead away from. Minutes: a whole run, evaluation included."
     )
     return Table("training", "Augmentation and speed", columns, rows, note, digits=1)
 
