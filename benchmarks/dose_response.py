@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from queue_of_runs import Job, Row, read_csv, report_rows, run_all
 
-from stitchrl.report.tables import Estimate
+from stitchrl.report.statistics import Estimate
 
 RUNS = Path("runs/dose")
 TABLE = Path(__file__).parent / "results" / "dose_response.csv"

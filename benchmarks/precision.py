@@ -15,7 +15,7 @@ from queue_of_runs import Job, Row, read_csv, report_rows, run_all
 from rich.console import Console
 from rich.table import Table
 
-from stitchrl.report.tables import Estimate
+from stitchrl.report.statistics import Estimate
 
 RUNS = Path("runs/precision")
 TABLE = Path(__file__).parent / "results" / "precision.csv"

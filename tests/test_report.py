@@ -7,79 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_folders import CUT, FAR, JOINED, add_arrays, make_run, make_twins
 
 import stitchrl.report
 from stitchrl.report.__main__ import main
+from stitchrl.report.rows import conclusion, group_rows, share_closed, task_rows, twin_rows
 from stitchrl.report.runs import BadInput, Name, find_runs
-from stitchrl.report.tables import Estimate, conclusion, group_rows, share_closed, task_rows, twin_rows
-
-JOINED, CUT = "antmaze-umaze-joined-n300000-v0", "antmaze-umaze-cut4-n300000-v0"
-FAR, NEAR = "r1c1-to-r3c1", "r1c1-to-r1c3"
-
-
-def make_run(root, dataset, goals="future", seed=0, far=0.0, near=1.0, agent="gcbc", **changes):
-    """A run folder with one far task and one near one; on a joined dataset both are seen."""
-    joined = "joined" in dataset
-
-    def score(success):
-        return {"success": success, "final": success, "best": success, "episodes": 150}
-
-    def task(name, success, expect):
-        return score(success) | {
-            "name": name,
-            "expect": expect,
-            "status": expect,
-            "segments_needed": 4 if expect == "unseen" else 1,
-            "path_length": 24.0 if name == FAR else 8.0,
-            "mean_length": 300.0 if success else None,
-            "ceiling": 0.98,
-        }
-
-    augmented = (None, None, None) if goals == "future" else (0.5, 0.48, 0.2)
-    summary = {
-        "dataset": dataset,
-        "dataset_sha256": "0" * 64,
-        "agent": agent,
-        "goals": goals,
-        "seed": seed,
-        "steps": 1000,
-        "seen": score((far + near) / 2 if joined else near),
-        "unseen": None if joined else score(far),
-        "raw_difference": None if joined else near - far,
-        "by_segments": {} if joined else {"4": {"success": far, "episodes": 150}},
-        "tasks": [task(FAR, far, "seen" if joined else "unseen"), task(NEAR, near, "seen")],
-        "augmentation": dict(zip(("requested", "realised", "contradiction_rate"), augmented, strict=True)),
-        "updates_per_s": 100.0,
-        "wall_s": 10.0,
-        "versions": {"python": "3.11"},
-        "commit": None,
-        **changes,
-    }
-    folder = Path(root) / f"{dataset}-{agent}-{goals}-{seed}"
-    folder.mkdir(parents=True)
-    (folder / "summary.json").write_text(json.dumps(summary))
-    return folder
-
-
-def add_arrays(folder):
-    """Three training points, and an evaluated episode of each task: one that fails and one that succeeds."""
-    rng = np.random.default_rng(0)
-    np.savez(folder / "data.npz", xy=rng.uniform(-6, 6, (3, 2)).astype(np.float32), context=np.array([-1, 0, 9]))
-    np.savez(
-        folder / "trajectories.npz",
-        xy=rng.uniform(-6, 6, (5, 2)).astype(np.float32),
-        lengths=np.array([2, 3]),
-        task=np.array([FAR, NEAR]),
-        success=np.array([False, True]),
-    )
-
-
-def make_twins(root, seeds=3):
-    """Joined 0.7, 0.8, 0.9; cut 0.0, 0.1, 0.2; with augmentation 0.35 higher than cut."""
-    for seed in range(seeds):
-        make_run(root, JOINED, seed=seed, far=0.7 + 0.1 * seed)
-        make_run(root, CUT, seed=seed, far=0.1 * seed)
-        make_run(root, CUT, "stitch", seed=seed, far=0.35 + 0.1 * seed)
+from stitchrl.report.statistics import Estimate
 
 
 def bad_input(capsys, *arguments):
@@ -186,7 +120,9 @@ def test_twins_differ_in_nothing_else(tmp_path, capsys):
 
 def test_groups(tmp_path):
     make_twins(tmp_path)
-    joined, cut, stitch = group_rows(find_runs([tmp_path]))
+    joined, joined_stitch, cut, stitch = group_rows(find_runs([tmp_path]))
+    assert (joined_stitch.dataset, joined_stitch.goals, joined_stitch.seeds) == (JOINED, "stitch", 0)
+    assert str(joined_stitch.seen) == "missing" and joined_stitch.unseen is None and joined_stitch.steps is None
     assert (joined.dataset, joined.goals, joined.seeds, joined.steps) == (JOINED, "future", 3, 1000)
     assert joined.seen.mean == pytest.approx(0.9) and joined.unseen is None and joined.raw_difference is None
     assert cut.unseen.values == pytest.approx((0.0, 0.1, 0.2))
@@ -213,7 +149,8 @@ def test_command(tmp_path, capsys):
     assert "augmentation closes 50% of that gap (2 seeds)." in output
     tables = [line for line in output.splitlines() if "closes" not in line and "Written" not in line]
     assert max(map(len, tables)) <= 100
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.png", "table.csv"]
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["index.html", "report.png", "table.csv", "tables"]
     assert (tmp_path / "out/report.png").read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader((tmp_path / "out/table.csv").open()))
     assert [float(row["far_success"]) for row in rows] == pytest.approx([0.7, 0.8, 0.0, 0.1, 0.35, 0.45])

@@ -15,7 +15,7 @@ from PIL import Image
 from stitchrl.files import write
 from stitchrl.mazes import Maze
 from stitchrl.report.figure import SCALES, clear_frame, draw_points, draw_tasks, draw_walls
-from stitchrl.report.tables import number
+from stitchrl.report.statistics import number
 from stitchrl.types import DatasetSpec
 
 PAPER = "[Ghugare et al., 2024](https://arxiv.org/abs/2401.11237)"

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from stitchrl.mazes import MAPS, Maze
+from stitchrl.mazes import MAPS, Cell, Maze
+from stitchrl.report.rows import far_tasks, groups
 from stitchrl.report.runs import Run, read_data, read_trajectories
-from stitchrl.report.tables import far_tasks, groups, number
+from stitchrl.report.statistics import number
 
 PANELS = 6
 EPISODES = 8  # drawn for each task
@@ -30,7 +31,7 @@ CONTEXTS = [colormaps["tab10"](i) for i in (0, 1, 4, 9, 6, 5, 8)]
 
 def save_figure(runs: Sequence[Run], path: Path) -> None:
     """A PNG with a panel for the first seed of each of the first six groups of runs."""
-    shown = [group[0] for group in groups(runs)[:PANELS]]
+    shown = [group.present[0] for group in groups(runs) if group.present][:PANELS]
     columns = {1: 1, 2: 2, 4: 2}.get(len(shown), 3)
     rows = -(-len(shown) // columns)
     layout = ConstrainedLayoutEngine(compress=True, hspace=0.06)
@@ -67,6 +68,15 @@ def maze_of(run: Run) -> Maze | None:
     """None for a dataset that is not one of ours."""
     name = run.name
     return Maze(name.maze, SCALES[name.world]) if name and name.maze in MAPS and name.world in SCALES else None
+
+
+def ends_of(task: str) -> tuple[Cell, Cell] | None:
+    """The cells of a task's start and goal, None where its name does not tell."""
+    match = re.fullmatch(r"r(\d+)c(\d+)-to-r(\d+)c(\d+)", task)
+    if not match:
+        return None
+    row, column, goal_row, goal_column = map(int, match.groups())
+    return (row, column), (goal_row, goal_column)
 
 
 def clear_frame(axes: Axes) -> None:
@@ -124,11 +134,9 @@ def draw_tasks(axes: Axes, maze: Maze, tasks: Sequence[str]) -> None:
     """A circle where a task starts and a star at its goal, both with its letter; up to three side by side in a cell."""
     in_cell: dict[tuple[int, int], list[tuple[str, str]]] = {}
     for letter, name in zip(ascii_uppercase, tasks, strict=False):
-        ends = re.fullmatch(r"r(\d+)c(\d+)-to-r(\d+)c(\d+)", name)
-        if ends:
-            row, column, goal_row, goal_column = map(int, ends.groups())
-            in_cell.setdefault((row, column), []).append(("o", letter))
-            in_cell.setdefault((goal_row, goal_column), []).append(("*", letter))
+        if ends := ends_of(name):
+            for cell, marker in zip(ends, "o*", strict=True):
+                in_cell.setdefault(cell, []).append((marker, letter))
     size = min(18.0, 160 / maze.free.shape[1])  # points: about half of a cell's width in the picture
     for cell, marks in in_cell.items():
         lines = [marks[i : i + 3] for i in range(0, len(marks), 3)]

@@ -3,6 +3,7 @@
 import json
 import re
 import zipfile
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -211,3 +212,38 @@ def read_trajectories(run: Run) -> list[Trajectory] | None:
         raise BadInput(f"{path}: arrays disagree; xy [sum of lengths, 2], and lengths, task, success [E] expected")
     pieces = np.split(xy, lengths.cumsum()[:-1]) if len(lengths) else []
     return [Trajectory(*row) for row in zip(pieces, map(str, task), map(bool, success), strict=True)]
+
+
+def read_curves(run: Run) -> dict[str, dict[int, float]] | None:
+    """Success by step over seen and over unseen tasks, {"seen": {step: share}, ...}; None without an eval.jsonl."""
+    path = run.folder / "eval.jsonl"
+    if not path.exists():
+        return None
+    outcomes: dict[tuple[int, str], list[bool]] = defaultdict(list)
+    for i, line in enumerate(path.read_text().splitlines()):
+        try:
+            row = json.loads(line)
+            outcomes[row["step"], row["task"]].append(row["success"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"{path}, line {i + 1}: an episode with step, task and success expected") from error
+    expect = {task["name"]: task["expect"] for task in run.tasks}
+    shares: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for (step, task), successes in outcomes.items():
+        if task not in expect:
+            raise BadInput(f"{path}: task {task!r}; a task of {run.folder / 'summary.json'} expected")
+        shares[expect[task]][step].append(sum(successes) / len(successes))
+    return {kind: {step: float(np.mean(of)) for step, of in by_step.items()} for kind, by_step in shares.items()}
+
+
+def find_unfinished(paths: Iterable[Path]) -> list[tuple[Path, str]]:
+    """Folders of runs that were begun and have no summary, and what their status.json says."""
+    found: dict[Path, tuple[Path, str]] = {}
+    for path in paths:
+        for file in sorted(path.rglob("status.json")):
+            if not (file.parent / "summary.json").exists():
+                try:
+                    status = json.loads(file.read_text())["status"]
+                except (OSError, ValueError, KeyError, TypeError):
+                    status = "unknown"
+                found.setdefault(file.parent.resolve(), (file.parent, str(status)))
+    return list(found.values())

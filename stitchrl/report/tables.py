@@ -1,281 +1,189 @@
-"""Runs -> rows -> tables in the terminal. The functions that make rows are pure; success is a fraction everywhere."""
+"""Runs -> tables: plain values under headings, which formats.py and the page write out."""
 
 import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import combinations
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from scipy import stats
 
+from stitchrl.report.rows import far_tasks, group_rows, groups, scores, task_rows, twin_datasets, twin_rows
 from stitchrl.report.runs import SCORE, Run
+from stitchrl.report.statistics import (
+    SEEDS_TO_RESAMPLE,
+    Estimate,
+    Interval,
+    interquartile_mean,
+    number,
+    probability_of_improvement,
+    resampled,
+)
 
-SMALLEST_GAP = 0.05  # a share of less than this would be a share of nothing
-FEWEST_SEEDS = 5  # for an interval; below, the points themselves are shown
+Entry = Estimate | Interval | str | int | float | None  # None does not apply
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A number over seeds. `values` has one entry for each seed, None where that run is missing."""
+class Table:
+    name: str  # of its files
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[Entry, ...]]
+    note: str = ""
+    digits: int = 2  # of plain floats
+    shares_from: int | None = None  # columns from here on are shares, coloured by how large they are
 
-    values: tuple[float | None, ...]
-    paired: bool = True  # False for a difference of means over different seeds
 
-    @property
-    def present(self) -> list[float]:
-        return [value for value in self.values if value is not None]
+def words(entry: Entry, digits: int = 2) -> str:
+    if isinstance(entry, float):
+        return number(entry, digits)
+    if isinstance(entry, int):
+        return f"{entry:,}"
+    return "-" if entry is None else str(entry)
 
-    @property
-    def mean(self) -> float | None:
-        return float(np.mean(self.present)) if self.present else None
 
-    @property
-    def half_width(self) -> float | None:
-        """Half of Student's 95% interval for the mean, None below five seeds."""
-        n = len(self.present)
-        if n < FEWEST_SEEDS:
-            return None
-        return float(stats.t.ppf(0.975, n - 1) * np.std(self.present, ddof=1) / n**0.5)
+def stem(dataset: str) -> str:
+    return dataset.replace("/", "_")
 
-    def minus(self, other: "Estimate") -> "Estimate":
-        """The difference seed by seed; where the seeds differ, the difference of the means, marked as unpaired."""
-        if self.mean is None or other.mean is None:
-            return Estimate(())
-        if [value is None for value in self.values] != [value is None for value in other.values]:
-            return Estimate((self.mean - other.mean,), paired=False)
-        pairs = zip(self.values, other.values, strict=True)
-        return Estimate(tuple(a - b for a, b in pairs if a is not None and b is not None))
 
-    def __str__(self) -> str:
-        if self.mean is None:
+def coverage_table(runs: Sequence[Run]) -> Table:
+    """How many seeds there are of what any dataset has."""
+    found = groups(runs)
+    datasets = list(dict.fromkeys(group.dataset for group in found))
+    ways = list(dict.fromkeys((group.agent, group.goals) for group in found))
+    by_key = {(group.dataset, group.agent, group.goals): group for group in found}
+
+    def seeds(dataset: str, way: tuple[str, str]) -> Entry:
+        group = by_key[dataset, *way]
+        if not group.present:
             return "missing"
-        if not self.paired:
-            return f"{number(self.mean)} (unpaired)"
-        absent = len(self.values) - len(self.present)
-        notes = [f"{absent} missing"] if absent else []
-        if self.half_width is None and len(self.values) > 1:
-            notes.insert(0, " ".join(map(number, self.present)))
-        spread = "" if self.half_width is None else f" ± {number(self.half_width)}"
-        return number(self.mean) + spread + (f" ({'; '.join(notes)})" if notes else "")
+        lacking = len(group.runs) - len(group.present)
+        return f"{len(group.present)} ({lacking} missing)" if lacking else len(group.present)
+
+    rows: list[tuple[Entry, ...]] = [(dataset, *(seeds(dataset, way) for way in ways)) for dataset in datasets]
+    columns = ("dataset", *(", ".join(way) for way in ways))
+    return Table("seeds", "Seeds of each agent on each dataset", columns, rows)
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """A dash stands for what does not apply."""
-    return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no minus before a zero
+def twin_table(runs: Sequence[Run], joined: str, cut: str) -> Table:
+    rows: list[tuple[Entry, ...]] = []
+    for row in twin_rows(runs, joined, cut):
+        augmented = row.gap is not None and row.goals != "future"
+        closed = "" if not augmented else None if row.closed is None else f"{round(100 * row.closed)}%"
+        rows.append((row.agent, row.data, row.goals, row.success, "" if row.gap is None else row.gap, closed))
+    columns = ("agent", "data", "goals", "success on far tasks", "gap: joined minus it", "gap closed")
+    return Table(f"{stem(cut)}-twins", f"Twins {joined} and {cut}", columns, rows)
 
 
-def groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that differ in their seed alone, together; the order of `runs` is kept."""
-    return [list(group) for _, group in groupby(runs, lambda run: run.group)]
+def success_table(runs: Sequence[Run], dataset: str) -> Table:
+    """Agent and goals: success on seen and unseen tasks, and the stitching gap where the dataset has a joined twin."""
+    joined = next((joined for joined, cut in twin_datasets(runs) if cut == dataset), None)
+    gaps = {(row.agent, row.goals): row.gap for row in twin_rows(runs, joined, dataset) if row.gap} if joined else {}
+    columns = ("agent", "goals", "steps", "seen", "unseen", "seen - unseen", *(("stitching gap",) if joined else ()))
+    rows: list[tuple[Entry, ...]] = []
+    for row in group_rows(runs):
+        if row.dataset == dataset:
+            gap = (gaps.get((row.agent, row.goals), Estimate(())),) if joined else ()
+            scores = (row.seen, row.unseen, row.raw_difference)
+            rows.append((row.agent, row.goals, row.steps, *scores, *gap))
+    note = (
+        f"Stitching gap: success on the unseen tasks trained on {joined}, minus that trained on this." if joined else ""
+    )
+    return Table(f"{stem(dataset)}-success", f"{dataset}: success", columns, rows, note)
 
 
-def far_tasks(dataset: str, runs: Sequence[Run]) -> list[str]:
-    """Tasks that no training episode joins: expected unseen in the dataset or, for a joined twin, in its cut twin."""
-    cuts = {cut for joined, cut in twin_datasets(runs) if joined == dataset} or {dataset}
-    unseen = (task["name"] for run in runs if run.dataset in cuts for task in run.tasks if task["expect"] == "unseen")
-    return list(dict.fromkeys(unseen))
+def resampled_tables(runs: Sequence[Run], dataset: str) -> list[Table]:
+    """Interquartile means and probabilities of improvement; none where no agent has eight seeds.
 
-
-def twin_datasets(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Names (joined, cut) of datasets that differ in nothing else and of which both have runs."""
-    names = {run.dataset: run.name for run in runs if run.name}
-    return [
-        (joined, cut)
-        for joined, a in names.items()
-        for cut, b in names.items()
-        if a.split == "joined" and b.split.startswith("cut") and a._replace(split=b.split) == b
-    ]
-
-
-# ---- A: the stitching gap ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TwinRow:
-    """One way to train an agent, and its success on the tasks that the cut twin's episodes do not join."""
-
-    agent: str
-    data: str  # joined, cut4, ...
-    goals: str
-    steps: int | None
-    success: Estimate
-    gap: Estimate | None  # joined minus this row; without augmentation it is the stitching gap. None for joined itself
-    closed: float | None  # share of the stitching gap that this row's goals close, None where that says nothing
-
-
-def twin_rows(runs: Sequence[Run], joined: str, cut: str) -> list[TwinRow]:
-    """For each agent: joined, cut, then cut with every other goal scheme that has runs. What has no run is missing."""
-    tasks = far_tasks(cut, runs)
-    here = [run for run in runs if run.dataset in (joined, cut)]
-    schemes = dict.fromkeys(run.goals for run in here if run.dataset == cut and run.goals != "future")
-    ways = [(joined, "future"), (cut, "future"), *((cut, goals) for goals in schemes)]
-    rows = []
-    for agent in dict.fromkeys(run.agent for run in here):
-        by_way = {way: {r.seed: r for r in here if (r.agent, r.dataset, r.goals) == (agent, *way)} for way in ways}
-        seeds = sorted(set().union(*by_way.values()))
-        success = {
-            way: Estimate(tuple(found[seed].success(tasks) if seed in found else None for seed in seeds))
-            for way, found in by_way.items()
-        }
-        whole, pieces = success[ways[0]], success[ways[1]]
-        for dataset, goals in ways:
-            result = success[dataset, goals]
-            row = TwinRow(
-                agent=agent,
-                data=dataset.split("-")[2],
-                goals=goals,
-                steps=next((run.steps for run in by_way[dataset, goals].values()), None),
-                success=result,
-                gap=None if dataset == joined else whole.minus(result),
-                closed=None if goals == "future" else share_closed(whole, pieces, result),
+    Of the far tasks, or of all where there are none.
+    """
+    here = [group for group in groups(runs) if group.dataset == dataset]
+    far = far_tasks(dataset, runs)
+    near = [task["name"] for run in runs if run.dataset == dataset for task in run.tasks if task["name"] not in far]
+    kinds = {"far tasks" if far else "all tasks": far or near} | ({"other tasks": near} if far and near else {})
+    kinds = {kind: list(dict.fromkeys(names)) for kind, names in kinds.items()}
+    matrices = [{kind: scores(group, names) for kind, names in kinds.items()} for group in here]
+    main = next(iter(kinds))
+    enough = [i for i, by_kind in enumerate(matrices) if len(by_kind[main]) >= SEEDS_TO_RESAMPLE]
+    if not enough:
+        return []
+    means: list[tuple[Entry, ...]] = []
+    for i, group in enumerate(here):
+        seeds = min(len(matrix) for matrix in matrices[i].values())
+        few = f"{seeds} of {SEEDS_TO_RESAMPLE} seeds" if seeds else "missing"
+        means.append(
+            (
+                group.agent,
+                group.goals,
+                seeds,
+                *(
+                    resampled(interquartile_mean, matrix, rng=np.random.default_rng(0))
+                    if seeds >= SEEDS_TO_RESAMPLE
+                    else few
+                    for matrix in matrices[i].values()
+                ),
             )
-            rows.append(row)
-    return rows
-
-
-def share_closed(joined: Estimate, cut: Estimate, augmented: Estimate) -> float | None:
-    """(augmented - cut) / (joined - cut) of the means, None where the gap is missing or too small to be shared."""
-    if joined.mean is None or cut.mean is None or augmented.mean is None or joined.mean - cut.mean <= SMALLEST_GAP:
-        return None
-    return (augmented.mean - cut.mean) / (joined.mean - cut.mean)
-
-
-def conclusion(rows: Sequence[TwinRow]) -> str:
-    """What the rows of one agent say, in words."""
-    joined, cut, *augmented = rows
-    agent = joined.agent
-    if joined.success.mean is None or cut.success.mean is None:
-        lacking = joined if joined.success.mean is None else cut
-        return (
-            f"{agent}: no stitching gap, since far tasks on {lacking.data} data with goals={lacking.goals} are missing."
         )
-    whole, gap = joined.success.mean, joined.success.mean - cut.success.mean
-    if whole <= SMALLEST_GAP:
-        text = f"{agent} fails on joined data too ({number(whole)} on the far tasks), so nothing is said of stitching"
-    elif gap <= SMALLEST_GAP:
-        text = (
-            f"{agent} reaches {number(cut.success.mean)} on {cut.data}, {number(whole)} on joined data: no gap to close"
-        )
-    else:
-        text = (
-            f"Without augmentation {agent} loses {number(gap)} of {number(whole)} when no training episode joins "
-            f"start and goal"
-        )
-        for row in augmented:
-            name = "augmentation" if len(augmented) == 1 else f"goals={row.goals}"
-            text += f"; {name} {closes(row.closed)}"
-    counts = sorted({len(row.success.present) for row in rows if row.success.present})
-    seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-    text += f" ({seeds} seed{'s' if seeds != '1' else ''})."
-    if len({row.steps for row in rows if row.steps is not None}) > 1:
-        text += " Beware: these runs were trained for different numbers of steps."
-    return text
+    names = [f"{group.agent}, {group.goals}" for group in here]
+    better: list[tuple[Entry, ...]] = []
+    for i, k in combinations(enough, 2):
+        pair = resampled(probability_of_improvement, matrices[i][main], matrices[k][main], rng=np.random.default_rng(0))
+        better.append((names[i], names[k], pair))
+    note = "As Agarwal et al. (2021): stratified bootstrap, 95% percentile intervals."
+    columns = ("agent", "goals", "seeds", *kinds)
+    tables = [Table(f"{stem(dataset)}-iqm", f"{dataset}: interquartile means", columns, means, note)]
+    if better:
+        title = f"{dataset}: probability of improvement, {main}"
+        tables.append(Table(f"{stem(dataset)}-improvement", title, ("X", "Y", "P(X > Y)"), better, note))
+    return tables
 
 
-def closes(share: float | None) -> str:
-    if share is None:
-        return "is missing"
-    percent = round(100 * share)
-    return f"closes {percent}% of that gap" if percent >= 0 else f"makes that gap {-percent}% wider"
+def heat_table(runs: Sequence[Run], dataset: str) -> Table:
+    """Mean success of every agent at every task; a column for each agent with its goals."""
+    rows = [row for row in task_rows(runs) if row.dataset == dataset]
+    ways = list(dict.fromkeys((row.agent, row.goals) for row in rows))
+    by_key = {(row.task, row.agent, row.goals): row for row in rows}
+    first = {row.task: row for row in reversed(rows)}
+    ordered = sorted(first.values(), key=lambda row: (row.expect, row.segments_needed or 0, row.task))
+    entries: list[tuple[Entry, ...]] = []
+    for row in ordered:
+        success = []
+        for way in ways:
+            found = by_key[row.task, *way].success
+            success.append("missing" if found.mean is None else found.mean)
+        needed = "none" if row.segments_needed is None else row.segments_needed
+        entries.append((row.task, row.expect, needed, row.path_length, row.ceiling, *success))
+    columns = ("task", "expect", "segments", "path m", "ceiling", *(f"{agent}, {goals}" for agent, goals in ways))
+    return Table(f"{stem(dataset)}-heat", f"{dataset}: success by task", columns, entries, shares_from=5)
 
 
-# ---- B: one row for each dataset, agent and goals ------------------------------------------------------------------
+def task_table(runs: Sequence[Run], dataset: str) -> Table:
+    columns = ("agent", "goals", "task", "expect", "status", "segments", "path m", "success", "ceiling", "steps")
+    rows: list[tuple[Entry, ...]] = []
+    for row in task_rows(runs):
+        if row.dataset == dataset:
+            needed = "none" if row.segments_needed is None else row.segments_needed
+            steps = None if row.mean_length is None else round(row.mean_length)
+            told = (row.agent, row.goals, row.task, row.expect, row.status, needed, row.path_length)
+            rows.append((*told, row.success, row.ceiling, steps))
+    note = "Steps: the mean over successful episodes of the last evaluation."
+    return Table(f"{stem(dataset)}-tasks", f"{dataset}: every task of every agent", columns, rows, note)
 
 
-@dataclass(frozen=True)
-class GroupRow:
-    dataset: str
-    agent: str
-    goals: str
-    seeds: int
-    steps: int
-    seen: Estimate | None  # None where the dataset has no such tasks
-    unseen: Estimate | None
-    raw_difference: Estimate | None
-    by_segments: dict[str, Estimate]
-    realised: float | None
-    contradiction_rate: float | None
-    updates_per_s: float
-
-
-def group_rows(runs: Sequence[Run]) -> list[GroupRow]:
-    rows = []
-    for group in groups(runs):
-        segments = sorted({key for run in group for key in run.by_segments}, key=lambda key: (len(key), key))
-        rates = [average([run.augmentation[key] for run in group]) for key in ("realised", "contradiction_rate")]
-        row = GroupRow(
-            *group[0].group,
-            seeds=len(group),
-            steps=group[0].steps,
-            seen=estimate([run.seen["success"] if run.seen else None for run in group]),
-            unseen=estimate([run.unseen["success"] if run.unseen else None for run in group]),
-            raw_difference=estimate([run.raw_difference for run in group]),
-            by_segments={
-                key: Estimate(tuple(run.by_segments.get(key, {}).get("success") for run in group)) for key in segments
-            },
-            realised=rates[0],
-            contradiction_rate=rates[1],
-            updates_per_s=float(np.mean([run.updates_per_s for run in group])),
-        )
-        rows.append(row)
-    return rows
-
-
-def estimate(values: Sequence[float | None]) -> Estimate | None:
-    """None where no run has a value: it does not apply, which is another thing than missing."""
-    return None if all(value is None for value in values) else Estimate(tuple(values))
-
-
-def average(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-# ---- C: every task of every group ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TaskRow:
-    dataset: str
-    agent: str
-    goals: str
-    task: str
-    expect: str
-    status: str
-    segments_needed: int | None
-    path_length: float | None  # metres
-    success: Estimate
-    ceiling: float | None
-    mean_length: float | None  # steps of successful episodes
-
-
-def task_rows(runs: Sequence[Run]) -> list[TaskRow]:
-    rows = []
-    for group in groups(runs):
-        for name in dict.fromkeys(task["name"] for run in group for task in run.tasks):
-            found = [next((task for task in run.tasks if task["name"] == name), None) for run in group]
-            known = [task for task in found if task]
-            row = TaskRow(
-                *group[0].group,
-                task=name,
-                expect=known[0]["expect"],
-                status=known[0]["status"],
-                segments_needed=known[0]["segments_needed"],
-                path_length=known[0]["path_length"],
-                success=Estimate(tuple(task["success"] if task else None for task in found)),
-                ceiling=average([task["ceiling"] for task in known]),
-                mean_length=average([task["mean_length"] for task in known]),
-            )
-            rows.append(row)
-    return rows
-
-
-# ---- for files and for eyes ----------------------------------------------------------------------------------------
+def training_table(runs: Sequence[Run]) -> Table:
+    rows: list[tuple[Entry, ...]] = []
+    for row in group_rows(runs):
+        per_s = "missing" if row.updates_per_s is None else row.updates_per_s
+        minutes = "missing" if row.wall_s is None else row.wall_s / 60
+        rates = [None if rate is None else f"{100 * rate:.0f}%" for rate in (row.realised, row.contradiction_rate)]
+        rows.append((row.dataset, row.agent, row.goals, row.seeds, row.steps, *rates, per_s, minutes))
+    columns = ("dataset", "agent", "goals", "seeds", "steps", "augmented", "contradicting", "updates per s", "minutes")
+    note = (
+        "Means over the seeds that there are. Augmented: goals that lie in another episode; contradicting: "
+        "those of them that the state's own next steps lead away from. Minutes: a whole run, evaluation included."
+    )
+    return Table("training", "Augmentation and speed", columns, rows, note, digits=1)
 
 
 def to_csv(runs: Sequence[Run]) -> str:
@@ -298,71 +206,3 @@ def to_csv(runs: Sequence[Run]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def print_tables(runs: Sequence[Run], console: Console) -> None:
-    for joined, cut in twin_datasets(runs):
-        rows = twin_rows(runs, joined, cut)
-        print_twins(rows, joined, cut, console)
-        for _, of_agent in groupby(rows, lambda row: row.agent):
-            console.print(conclusion(list(of_agent)), soft_wrap=True)
-        console.print()
-    for dataset, of_dataset in groupby(group_rows(runs), lambda row: row.dataset):
-        print_groups(list(of_dataset), dataset, console)
-    for (dataset, agent, goals), of_group in groupby(task_rows(runs), lambda row: (row.dataset, row.agent, row.goals)):
-        print_tasks(list(of_group), f"{dataset}, {agent}, goals={goals}: success by task", console)
-    console.print("Mean (each seed), from five seeds mean ± half of Student's 95% interval.", soft_wrap=True)
-    console.print("Success is the mean of the last three evaluations. A dash: does not apply.", soft_wrap=True)
-
-
-def empty_table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for name in left:
-        table.add_column(name, vertical="top")
-    for name in right:
-        table.add_column(name, justify="right", vertical="top")
-    return table
-
-
-def print_twins(rows: Sequence[TwinRow], joined: str, cut: str, console: Console) -> None:
-    left = ("agent", "data", "goals", "success on far tasks", "gap: joined minus it")
-    table = empty_table(f"Twins {joined} and {cut}", left, ("gap closed",))
-    before = ""
-    for row in rows:
-        if before and row.agent != before:
-            table.add_section()
-        augmented = row.gap is not None and row.goals != "future"
-        closed = "" if not augmented else "-" if row.closed is None else f"{round(100 * row.closed)}%"
-        gap = "" if row.gap is None else str(row.gap)
-        table.add_row(row.agent if row.agent != before else "", row.data, row.goals, str(row.success), gap, closed)
-        before = row.agent
-    console.print(table)
-
-
-def print_groups(rows: Sequence[GroupRow], dataset: str, console: Console) -> None:
-    left = ("trained", "seen", "unseen", "seen - unseen", "by seg-\nments")
-    table = empty_table(f"{dataset}: runs", left, ("aug-\nmented", "contra-\ndicting", "updates\nper s"))
-    for row in rows:
-        trained = f"{row.agent}, {row.goals}\n{row.steps} steps\n{row.seeds} seed{'s' if row.seeds > 1 else ''}"
-        scores = ["-" if score is None else str(score) for score in (row.seen, row.unseen, row.raw_difference)]
-        segments = "\n".join(f"{key}: {number(score.mean)}" for key, score in row.by_segments.items()) or "-"
-        rates = (number(row.realised), number(row.contradiction_rate), f"{row.updates_per_s:.0f}")
-        table.add_row(trained, *scores, segments, *rates, end_section=True)
-    console.print(table)
-
-
-def print_tasks(rows: Sequence[TaskRow], title: str, console: Console) -> None:
-    left = ("task", "expect", "status")
-    table = empty_table(title, left, ("segments", "path m", "success", "ceiling", "steps"))
-    for row in rows:
-        segments = "none" if row.segments_needed is None else str(row.segments_needed)
-        numbers = (number(row.path_length, 1), str(row.success), number(row.ceiling), number(row.mean_length, 0))
-        table.add_row(row.task, row.expect, row.status, segments, *numbers)
-    console.print(table)

@@ -1,0 +1,92 @@
+"""A table as CSV, as LaTeX (for \\usepackage{booktabs}) and in the terminal."""
+
+import csv
+import io
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from stitchrl.report.statistics import Estimate, Interval
+from stitchrl.report.tables import Entry, Table, words
+
+SPECIAL = {"\\": r"\textbackslash{}"} | {character: "\\" + character for character in "&%$#_{}"}
+SPECIAL |= {"±": r"$\pm$", ">": "$>$", "<": "$<$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+
+
+def as_csv(table: Table) -> str:
+    """A number over seeds takes four columns: its mean, half of its interval, its seeds and how many are missing."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
+    fields = [_fields(heading, column) for heading, column in zip(table.columns, columns, strict=True)]
+    writer.writerow([name for field in fields for name in field])
+    for row in table.rows:
+        writer.writerow(
+            [value for field, entry in zip(fields, row, strict=True) for value in _values(entry, len(field))]
+        )
+    return text.getvalue()
+
+
+def _fields(heading: str, column: tuple[Entry, ...]) -> list[str]:
+    if any(isinstance(entry, Estimate) for entry in column):
+        return [heading, f"{heading} half_width", f"{heading} seeds", f"{heading} missing"]
+    if any(isinstance(entry, Interval) for entry in column):
+        return [heading, f"{heading} low", f"{heading} high"]
+    return [heading]
+
+
+def _values(entry: Entry, width: int) -> list[Entry]:
+    if isinstance(entry, Estimate):
+        return [*("missing" if entry.mean is None else entry.mean, entry.half_width, len(entry.present), entry.missing)]
+    if isinstance(entry, Interval):
+        return [entry.value, entry.low, entry.high]
+    return [entry, *[None] * (width - 1)]
+
+
+def as_latex(table: Table) -> str:
+    columns = zip(*table.rows, strict=True)
+    sides = "".join("l" if all(isinstance(entry, str) for entry in column) else "r" for column in columns)
+    lines = [" & ".join(map(_latex, table.columns))]
+    lines += [" & ".join(_latex(words(entry, table.digits)) for entry in row) for row in table.rows]
+    head, *body = [f"{line} \\\\" for line in lines]
+    return "\n".join(
+        [
+            f"% {table.title}. {table.note}".rstrip(". ") + ".",
+            f"\\begin{{tabular}}{{{sides}}}",
+            "\\toprule",
+            head,
+            "\\midrule",
+            *body,
+            "\\bottomrule",
+            "\\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _latex(text: str) -> str:
+    return "".join(SPECIAL.get(character, character) for character in text)
+
+
+def show(table: Table, console: Console) -> None:
+    """In the terminal; what stands first in a row is not repeated."""
+    shown = RichTable(
+        title=table.title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for i, name in enumerate(table.columns):
+        numbers = not any(isinstance(row[i], (str, Estimate, Interval)) for row in table.rows)
+        shown.add_column(name, justify="right" if numbers else "left", vertical="top")
+    before = ""
+    for row in table.rows:
+        first, *others = (words(entry, table.digits) for entry in row)
+        if before and first != before:
+            shown.add_section()
+        shown.add_row("" if first == before else first, *others)
+        before = first
+    console.print(shown)
