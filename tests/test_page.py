@@ -19,7 +19,7 @@ from run_folders import CUT, FAR, JOINED, NEAR, add_arrays, make_run
 from stitchrl.report.__main__ import main
 from stitchrl.report.charts import stuck_in
 from stitchrl.report.formats import as_csv, as_latex
-from stitchrl.report.page import render, sections
+from stitchrl.report.page import render, sections, share
 from stitchrl.report.rows import warnings
 from stitchrl.report.runs import BadInput, Trajectory, find_runs, find_unfinished, read_curves
 from stitchrl.report.statistics import Estimate, Interval
@@ -92,7 +92,9 @@ def test_task_that_one_run_lacks_is_missing(tmp_path):
     summary["tasks"] = [task for task in summary["tasks"] if task["name"] != FAR]
     (folder / "summary.json").write_text(json.dumps(summary | {"dataset_sha256": "1" * 64, "steps": 500}))
     runs = find_runs([tmp_path])
-    assert [row[5:] for row in heat_table(runs, CUT).rows] == [(1.0, 1.0), (0.4, "missing")]
+    heat = heat_table(runs, CUT).rows
+    assert [tuple(map(share, row[5:])) for row in heat] == [("1.00", "1.00"), ("0.40", "missing")]
+    assert share(Estimate((0.4, None))) == "0.40*"
     assert warnings(CUT, runs) == [
         "These runs were trained on 2 different data of this name (dataset_sha256).",
         "These runs were evaluated on 2 different sets of tasks.",
@@ -122,7 +124,7 @@ def test_where_it_got_stuck(tmp_path):
     ends = [(1.0, 1.0), (1.0, 1.1), (-1.0, 1.0)]  # twice in r1c3, once in r1c1
     tracks = [Trajectory(np.array([[0.0, 0.0], end]), FAR, False) for end in ends]
     tracks.append(Trajectory(np.zeros((2, 2)), FAR, True))
-    assert stuck_in(maze, [FAR], tracks) == "Of 3 failed episodes 2 ended in r1c3."
+    assert stuck_in(maze, [FAR], tracks) == "2 of 3 failed episodes ended in r1c3."
     assert stuck_in(maze, [FAR], tracks[3:]) == ""
 
 

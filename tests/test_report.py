@@ -223,6 +223,17 @@ def test_damaged_arrays(tmp_path, capsys):
 def test_no_runs(tmp_path, capsys):
     assert f"{tmp_path}: no run found" in bad_input(capsys, tmp_path)
     assert f"{tmp_path / 'nowhere'}: does not exist" in bad_input(capsys, tmp_path / "nowhere")
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/status.json").write_text('{"status": "failed"}')
+    assert f"{tmp_path / 'begun'}: no finished run found" in bad_input(capsys, tmp_path / "begun")
+
+
+def test_run_that_did_not_finish_beside_one_that_did(tmp_path, capsys):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/status.json").write_text('{"status": "failed"}')
+    finished = make_run(tmp_path, CUT)
+    assert main([str(tmp_path / "begun"), str(finished), "--out", str(tmp_path / "out")]) == 0
+    assert f"Not finished, in no table: 1, first {tmp_path / 'begun'}" in capsys.readouterr().out
 
 
 def test_runs_that_cannot_stand_in_one_row(tmp_path, capsys):

@@ -81,7 +81,7 @@ def _way(points: Sequence[Sequence[float]]) -> str:
 
 
 def _short(x: float) -> str:
-    return f"{x / 1e6:g}M" if x >= 1e6 else f"{x / 1e3:g}k" if x >= 1e4 else f"{x:g}"
+    return f"{x / 1e6:g}M" if x >= 1e6 else f"{x / 1e3:g}k" if x >= 1e3 else f"{x:g}"
 
 
 def rollouts(run: Run, tasks: Sequence[str], trajectories: Sequence[Trajectory]) -> Markup:
@@ -137,4 +137,4 @@ def stuck_in(maze: Maze | None, tasks: Sequence[str], trajectories: Sequence[Tra
     cells = maze.nearest_cell(np.array([one.xy[-1] for one in failed]))
     place, count = Counter(cells.tolist()).most_common(1)[0]
     row, column = maze.cells[place]
-    return f"Of {len(failed)} failed episodes {count} ended in r{row}c{column}."
+    return f"{count} of {len(failed)} failed episodes ended in r{row}c{column}."

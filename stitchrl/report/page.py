@@ -165,6 +165,10 @@ def sort_key(entry: Entry) -> str:
     return "" if entry is None else str(entry)
 
 
+def share(success: Estimate) -> str:
+    return "missing" if success.mean is None else number(success.mean) + "*" * bool(success.missing)
+
+
 def data(text: str) -> str:
     """A file as an address, so that the page brings its tables along."""
     return f"data:text/plain;base64,{base64.b64encode(text.encode()).decode()}"
@@ -172,7 +176,7 @@ def data(text: str) -> str:
 
 def render(found: Sequence[Section], runs: Sequence[Run], unfinished: Sequence[tuple[Path, str]]) -> str:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"words": tables.words, "sort_key": sort_key, "data": data}
+    environment.filters |= {"words": tables.words, "sort_key": sort_key, "share": share, "data": data}
     environment.filters |= {"as_csv": as_csv, "as_latex": as_latex}
     lacking = [group for group in groups(runs) if len(group.present) < len(group.runs)]
     return environment.from_string(TEMPLATE.read_text()).render(

@@ -146,16 +146,18 @@ def read_run(folder: Path) -> Run:
 
 
 def find_runs(paths: Iterable[Path]) -> list[Run]:
-    """All runs at or below `paths`, sorted: twins side by side with joined before cut, future goals first."""
+    """All finished runs at or below `paths`, sorted: twins side by side with joined before cut, future goals first."""
     folders: dict[Path, Path] = {}
     for path in paths:
         if not path.is_dir():
             raise BadInput(f"{path}: {'not a folder' if path.exists() else 'does not exist'}; a run folder expected")
         found = sorted(file.parent for file in path.rglob("summary.json"))
-        if not found:
+        if not found and not any(path.rglob("status.json")):  # one that was begun may stand beside finished ones
             raise BadInput(f"{path}: no run found; a summary.json expected in it or below it")
         for folder in found:
             folders.setdefault(folder.resolve(), folder)  # paths may overlap
+    if not folders:
+        raise BadInput(f"{path}: no finished run found; a summary.json expected in it or below it")
     runs = sorted((read_run(folder) for folder in folders.values()), key=order)
     for before, run in pairwise(runs):
         if before.group == run.group and before.seed == run.seed:

@@ -32,7 +32,7 @@ class Table:
     rows: list[tuple[Entry, ...]]
     note: str = ""
     digits: int = 2  # of plain floats
-    shares_from: int | None = None  # columns from here on are shares, coloured by how large they are
+    shares_from: int | None = None  # columns from here on hold shares, which the page colours
 
 
 def words(entry: Entry, digits: int = 2) -> str:
@@ -140,7 +140,7 @@ def resampled_tables(runs: Sequence[Run], dataset: str) -> list[Table]:
 
 
 def heat_table(runs: Sequence[Run], dataset: str) -> Table:
-    """Mean success of every agent at every task; a column for each agent with its goals."""
+    """Success of every agent at every task; a column for each agent with its goals."""
     rows = [row for row in task_rows(runs) if row.dataset == dataset]
     ways = list(dict.fromkeys((row.agent, row.goals) for row in rows))
     by_key = {(row.task, row.agent, row.goals): row for row in rows}
@@ -148,14 +148,12 @@ def heat_table(runs: Sequence[Run], dataset: str) -> Table:
     ordered = sorted(first.values(), key=lambda row: (row.expect, row.segments_needed or 0, row.task))
     entries: list[tuple[Entry, ...]] = []
     for row in ordered:
-        success = []
-        for way in ways:
-            found = by_key[row.task, *way].success
-            success.append("missing" if found.mean is None else found.mean)
+        success = [by_key[row.task, *way].success for way in ways]
         needed = "none" if row.segments_needed is None else row.segments_needed
         entries.append((row.task, row.expect, needed, row.path_length, row.ceiling, *success))
+    note = "Means over seeds; *: some are missing."
     columns = ("task", "expect", "segments", "path m", "ceiling", *(f"{agent}, {goals}" for agent, goals in ways))
-    return Table(f"{stem(dataset)}-heat", f"{dataset}: success by task", columns, entries, shares_from=5)
+    return Table(f"{stem(dataset)}-heat", f"{dataset}: success by task", columns, entries, note, shares_from=5)
 
 
 def task_table(runs: Sequence[Run], dataset: str) -> Table:
