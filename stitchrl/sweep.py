@@ -205,7 +205,9 @@ class Watch(Callback):
         try:
             if _optimises(config.hydra) and "inner_seeds" in config:
                 check_tuned_on_dev(config)
-            _sweep = Sweep(Path(config.hydra.sweep.dir), planned(config))
+            jobs = planned(config)
+            total = len(jobs) or config.hydra.sweeper.get("n_trials")
+            _sweep = Sweep(Path(config.hydra.sweep.dir), jobs, total)
         except UNUSABLE as error:
             sys.exit(explain(error))  # of exceptions that are raised here Hydra only warns
 
@@ -225,10 +227,13 @@ def planned(config: DictConfig) -> list[list[str]]:
 
 
 class Sweep:
-    """A sweep as the command sees that started it: a line for each job that ends, a bar, and a table at the end."""
+    """A sweep as the command sees that started it: a line for each job that ends, a bar, and a table at the end.
 
-    def __init__(self, folder: Path, jobs: list[list[str]]):
-        self.folder, self.jobs = folder, jobs
+    jobs: the overrides of each, as far as they are known. total: how many are expected, None if unknown.
+    """
+
+    def __init__(self, folder: Path, jobs: list[list[str]], total: int | None):
+        self.folder, self.jobs, self.total = folder, jobs, total
         for stale in [folder / "stop", *self._paths()]:  # of an earlier sweep, where the user named the folder
             stale.unlink(missing_ok=True)
         self._over = Event()
@@ -237,7 +242,7 @@ class Sweep:
 
     def _watch(self) -> None:
         shown: set[int] = set()
-        with tqdm(total=len(self.jobs) or None, desc="sweep", unit=" jobs", delay=POLL) as bar:
+        with tqdm(total=self.total, desc="sweep", unit=" jobs", delay=POLL) as bar:
             over = False
             while not over:
                 over = self._over.wait(POLL)  # and once more after it
