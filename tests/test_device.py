@@ -45,6 +45,7 @@ def test_meta_tensors_find_what_they_are_used_for() -> None:
         torch.ones(3, device="meta") + torch.ones(3)
 
 
+@pytest.mark.usefixtures("in_a_folder_of_its_own")  # where the failed run's folder lies
 def test_a_device_that_is_not_there_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
