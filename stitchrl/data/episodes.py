@@ -41,7 +41,9 @@ class Episodes:
         return self.observations.device
 
     def to(self, device: torch.device) -> "Episodes":
-        """The same episodes in the memory of another device."""
+        """The same episodes in the memory of a device, these themselves where they lie there already."""
+        if device == self.device:
+            return self
         rewards = None if self.rewards is None else self.rewards.to(device)
         return Episodes(self.observations.to(device), self.actions.to(device), rewards, self.lengths.to(device))
 
