@@ -47,6 +47,49 @@ class Task:
 
 
 @dataclass(frozen=True)
+class ReturnTask:
+    """An evaluated pair of a start region and a target return: what is to be collected within `horizon` steps."""
+
+    name: str
+    start: Region
+    target: float
+    horizon: int  # steps
+    expect: Expectation
+
+
+class RewardRegion(NamedTuple):
+    """Every step that ends in the region earns `rate`."""
+
+    region: Region
+    rate: float
+
+
+def reward_at(rewards: Sequence[RewardRegion], xy: np.ndarray) -> np.ndarray:
+    """What a step that ends at each of the positions [..., 2] earns: [...] float32."""
+    earned = np.zeros(xy.shape[:-1], np.float32)
+    for region, rate in rewards:
+        earned += np.float32(rate) * region.contains(xy)
+    return earned
+
+
+@dataclass(frozen=True)
+class Reward:
+    """Every step that ends in the cell earns `rate`."""
+
+    cell: Cell
+    rate: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """An evaluated return from a cell, and the status that the certificate must find."""
+
+    start: Cell
+    value: float
+    expect: Expectation
+
+
+@dataclass(frozen=True)
 class Context:
     """Cells that an episode may begin in and cells that it may be sent to."""
 
@@ -63,6 +106,8 @@ class DatasetSpec:
     length: steps of every episode, which then does not end at its goal and is kept wherever it ends. None: an episode
         ends at its goal, and is left out if it does not get there.
     seen, unseen: evaluated (start cell, goal cell) pairs, by the status that the certificate must find.
+    rewards, targets, horizon: the reward function, the evaluated returns, and the steps in which they are to be
+        collected. Such a dataset asks for returns, and has no evaluated pairs.
     cut: steps in a piece when the episodes of the `joined` twin are to be cut, else None.
     min_episodes: how many episodes make a task seen, and support an unseen one.
     """
@@ -73,6 +118,9 @@ class DatasetSpec:
     contexts: tuple[Context, ...]
     seen: tuple[tuple[Cell, Cell], ...]
     unseen: tuple[tuple[Cell, Cell], ...]
+    rewards: tuple[Reward, ...] = ()
+    targets: tuple[Target, ...] = ()
+    horizon: int | None = None
     goal_distance: int | None = None
     length: int | None = None
     cut: int | None = None
@@ -105,8 +153,20 @@ class DatasetSpec:
         pairs = {
             key: tuple((cell(a, key), cell(b, key)) for a, b in values.get(key) or ()) for key in ("seen", "unseen")
         }
-        spec = cls(**{**values, **pairs, "contexts": contexts})
-        for key in ("goal_distance", "length", "cut", "transitions", "min_episodes"):
+        rewards = tuple(
+            Reward(cell(r["cell"], f"rewards[{i}].cell"), float(r["rate"]))
+            for i, r in enumerate(values.get("rewards") or ())
+        )
+        targets = tuple(
+            Target(cell(t["start"], f"targets[{i}].start"), float(t["value"]), t["expect"])
+            for i, t in enumerate(values.get("targets") or ())
+        )
+        spec = cls(**{**values, **pairs, "contexts": contexts, "rewards": rewards, "targets": targets})
+        if not (bool(rewards) == bool(targets) == (spec.horizon is not None)):
+            raise ValueError("dataset: rewards, targets and horizon belong together, expected all of them or none")
+        if rewards and (spec.seen or spec.unseen):
+            raise ValueError("dataset: targets and pairs (seen, unseen) given, expected either")
+        for key in ("horizon", "goal_distance", "length", "cut", "transitions", "min_episodes"):
             value = getattr(spec, key)
             if value is not None and value < 1:
                 raise ValueError(f"dataset.{key}: {value} given, a positive number expected")
