@@ -1,9 +1,9 @@
 """Does the fast setting learn as well? precision=bfloat16 against float32 on the point's dev maze, five seeds.
 
-    python benchmarks/precision.py [--agents gcbc,hiql] [--processes 2]
+    python benchmarks/tables/precision.py [--agents gcbc,hiql] [--processes 2]
 
-Every agent at the size of benchmarks/learning_curves.py, 15,000 updates, goals=future; both precisions share a seed's
-first weights and batches. Runs what has no row in results/precision.csv, under runs/precision/, and prints success on
+Every agent at the size of benchmarks/tables/learning_curves.py, 15,000 updates, goals=future; both precisions share a seed's
+first weights and batches. Runs what has no row in precision.csv, under runs/precision/, and prints success on
 bfloat16 minus success on float32, seed by seed: the mean of the last three evaluations.
 """
 
@@ -18,7 +18,7 @@ from rich.table import Table
 from stitchrl.report.statistics import Estimate
 
 RUNS = Path("runs/precision")
-TABLE = Path(__file__).parent / "results" / "precision.csv"
+TABLE = Path(__file__).with_suffix(".csv")
 SEEDS = range(5)
 PRECISIONS = ("highest", "bfloat16")
 LEARNERS = [agent for agent in AGENTS if agent not in ("goal_blind", "gcbc_shuffled")]  # those are controls

@@ -1,0 +1,68 @@
+"""The ants: cloning and HIQL, with and without temporal augmentation, three seeds: preliminary.
+
+    python benchmarks/tables/ants.py [--datasets umaze_cut3] [--agents hiql] [--processes 2]
+
+20,000 updates of 2 x 512 (the budget `ant`). Runs what has no row in ants.csv, under runs/ants/, adds the report's row
+for each run that ends, and prints success on unseen and seen tasks, seed by seed: the mean of the last three
+evaluations. A joined dataset has the tasks as seen that its cut twin has as unseen: far tasks are those of both.
+"""
+
+import argparse
+from pathlib import Path
+
+from queue_of_runs import Job, Row, read_csv, report_rows, run_all
+from rich.console import Console
+from rich.table import Table
+
+from stitchrl.report.statistics import Estimate
+
+RUNS = Path("runs/ants")
+TABLE = Path(__file__).with_suffix(".csv")
+SEEDS = range(3)
+DATASETS = ("umaze_joined", "umaze_cut3", "umaze_regions", "medium_short")
+AGENTS = ("gcbc_egocentric", "hiql", "goal_blind", "gcbc_shuffled")
+AUGMENTED = ("gcbc_egocentric", "hiql")
+
+
+def job(dataset: str, agent: str, goals: str, seed: int) -> Job:
+    others = ["budget=ant", f"agent={agent}", f"goals={goals}", f"seed={seed}"]
+    return Job(RUNS / f"{dataset}-{agent}-{goals}-s{seed}", [f"dataset=antmaze_{dataset}"], others)
+
+
+def success(rows: list[Row], dataset: str, agent: str, goals: str, kind: str) -> Estimate:
+    """Over seeds; None for a run that is missing."""
+    of_folder = {row["folder"]: row for row in rows}
+    found = [of_folder.get(str(job(dataset, agent, goals, seed).folder)) for seed in SEEDS]
+    return Estimate(tuple(float(row[kind]) if row and row[kind] else None for row in found))
+
+
+def show(rows: list[Row]) -> None:
+    table = Table("dataset", "agent", "goals", "far or unseen tasks", "all seen tasks")
+    for dataset in DATASETS:
+        far = "unseen_success" if dataset.endswith(("regions", "short")) else "far_success"
+        for agent in AGENTS:
+            for goals in ("future", "stitch") if agent in AUGMENTED else ("future",):
+                cells = [str(success(rows, dataset, agent, goals, kind)) for kind in (far, "seen_success")]
+                table.add_row(f"antmaze_{dataset}", agent, goals, *cells)
+    Console(width=160).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", default=",".join(DATASETS), help="only these")
+    parser.add_argument("--agents", default=",".join(AGENTS), help="only these")
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time")
+    options = parser.parse_args()
+    jobs = [
+        job(dataset, agent, goals, seed)
+        for seed in SEEDS
+        for agent in options.agents.split(",")
+        for dataset in options.datasets.split(",")
+        for goals in (("future", "stitch") if agent in AUGMENTED else ("future",))
+    ]
+    run_all(jobs, options.processes, TABLE, lambda: report_rows(RUNS))
+    show(read_csv(TABLE))
+
+
+if __name__ == "__main__":
+    main()

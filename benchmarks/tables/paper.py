@@ -1,0 +1,93 @@
+"""The stitching paper's table: RvS and DT on its point mazes, with and without temporal augmentation, five seeds.
+
+    python benchmarks/tables/paper.py [--methods RvS] [--processes 2]
+
+Smaller and shorter than the paper's (1,000,000 updates of 2 x 1024 for RvS, 200,000 for DT), as METHODS below says.
+Runs what has no row in paper.csv, under runs/paper/, and prints success on unseen tasks, the mean of the last three
+evaluations, beside the paper's, and what augmentation adds to it, seed by seed.
+"""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+from queue_of_runs import Job, Row, read_csv, report_rows, run_all
+from rich.console import Console
+from rich.table import Table
+
+from stitchrl.report.statistics import Estimate
+
+RUNS = Path("runs/paper")
+TABLE = Path(__file__).with_suffix(".csv")
+SEEDS = range(5)
+MAZES = ("umaze", "medium", "large")
+FUTURE, STITCH = "future", "stitch"
+
+
+class Method(NamedTuple):
+    overrides: list[str]
+    paper: dict[str, tuple[str, str, str]]  # percent by goals, in the order of MAZES (read off its figures)
+
+
+METHODS = {
+    "RvS": Method(["agent=gcbc", "steps=30000"], {FUTURE: ("17", "1-2", "3"), STITCH: ("97", "55", "38")}),
+    "DT": Method(
+        ["agent=dt", "agent.width=64", "budget.batch_size=32", "steps=15000"],  # windows of five: 160 actions
+        {FUTURE: ("17", "20", "22"), STITCH: ("54", "62", "39")},
+    ),
+    "goal-blind": Method(["agent=goal_blind", "steps=30000"], {FUTURE: ("-", "-", "-")}),
+    "shuffled goals": Method(["agent=gcbc_shuffled", "steps=30000"], {FUTURE: ("-", "-", "-")}),
+}
+
+
+def job(name: str, maze: str, goals: str, seed: int) -> Job:
+    agent, *others = METHODS[name].overrides
+    folder = RUNS / f"{agent.removeprefix('agent=')}-{maze}-{goals}-s{seed}"
+    return Job(folder, [f"dataset=pointmaze_{maze}_regions"], [agent, *others, f"goals={goals}", f"seed={seed}"])
+
+
+def success(rows: list[Row], name: str, maze: str, goals: str, kind: str) -> Estimate:
+    """Percent over seeds; None for a run that is missing."""
+    of_folder = {row["folder"]: row for row in rows}
+    found = [of_folder.get(str(job(name, maze, goals, seed).folder)) for seed in SEEDS]
+    return Estimate(tuple(row and 100 * float(row[f"{kind}_success"]) for row in found))
+
+
+def show(rows: list[Row]) -> None:
+    """Every cell: the mean over seeds with Student's 95% interval, in percent; in brackets the paper's."""
+    table = Table("method", "goals", *(f"{maze}: {kind}" for maze in MAZES for kind in ("unseen", "seen")))
+    for name, method in METHODS.items():
+        for goals, published in method.paper.items():
+            cells = []
+            for maze, paper in zip(MAZES, published, strict=True):
+                cells.append(f"{success(rows, name, maze, goals, 'unseen')} ({paper})")
+                cells.append(str(success(rows, name, maze, goals, "seen")))
+            table.add_row(name, goals, *cells)
+        if STITCH in method.paper:
+            cells = []
+            for maze in MAZES:
+                for kind in ("unseen", "seen"):
+                    plain, augmented = (success(rows, name, maze, goals, kind) for goals in (FUTURE, STITCH))
+                    cells.append(str(augmented.minus(plain)))
+            table.add_row("", "difference", *cells, end_section=True)
+    Console(width=220).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", default=",".join(METHODS), help="only these")
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time")
+    options = parser.parse_args()
+    jobs = [
+        job(name, maze, goals, seed)
+        for seed in SEEDS
+        for name in options.methods.split(",")
+        for maze in MAZES
+        for goals in METHODS[name].paper
+    ]
+    run_all(jobs, options.processes, TABLE, lambda: report_rows(RUNS))
+    show(read_csv(TABLE))
+
+
+if __name__ == "__main__":
+    main()
