@@ -2,7 +2,7 @@
 
     python benchmarks/tables/precision.py [--agents gcbc,hiql] [--processes 2]
 
-Every agent at the size of benchmarks/tables/learning_curves.py, 15,000 updates, goals=future; both precisions share a seed's
+Every agent at the size of learning_curves.py, 15,000 updates, goals=future; both precisions share a seed's
 first weights and batches. Runs what has no row in precision.csv, under runs/precision/, and prints success on
 bfloat16 minus success on float32, seed by seed: the mean of the last three evaluations.
 """
