@@ -29,6 +29,13 @@ def test_the_goal_is_shown_where_it_lies_in_the_world() -> None:
     torch.testing.assert_close(shown(agent, observation, goal), torch.cat([expected[0], expected[1][:, :2]], 1))
 
 
+def test_hidden_columns_make_no_difference_to_the_action() -> None:
+    agent = GCBC(observation_dim=4, action_dim=2, hidden_dims=(8,), hidden_columns=(2, 3))
+    observation, goal, faster = torch.randn(5, 4), torch.randn(5, 4), torch.tensor([0, 0, 1, -2])
+    torch.testing.assert_close(agent.act(observation, goal), agent.act(observation + faster, goal), rtol=0, atol=0)
+    assert not torch.equal(agent.act(observation, goal), agent.act(observation + 1, goal))
+
+
 @pytest.mark.parametrize("facing", [0, 30, 90, 200])
 @pytest.mark.parametrize("bearing", [0, 45, 90, -120])
 def test_the_goal_is_shown_where_it_lies_from_a_body_whatever_way_that_leans(facing: int, bearing: int) -> None:

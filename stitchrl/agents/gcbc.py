@@ -24,6 +24,9 @@ class GCBC(Agent):
     orientation: columns of a quaternion (w, x, y, z) that says how the body stands. With it the network is shown where
     the goal lies from the body: its offset and the direction that it lies in from where the body faces; null: where
     the goal lies in the world.
+
+    hidden_columns: of the observation, which the network is not shown: without its velocity a body's momentum does not
+    tell where it was going.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class GCBC(Agent):
         actor: str = "deterministic",
         goal_columns: Sequence[int] = (0, 1),
         orientation: Sequence[int] | None = None,
+        hidden_columns: Sequence[int] = (),
         actor_goals: Mapping[str, Any] = FUTURE,
         lr: float = 1e-3,
         grad_clip: float | None = 0.25,
@@ -43,10 +47,12 @@ class GCBC(Agent):
         needs = Needs(actor_goals=goal_mixture("actor_goals", actor_goals))
         super().__init__(observation_dim, goal_columns, lr, batch_size, needs, grad_clip)
         self.orientation = orientation and check_columns("orientation", orientation, observation_dim)
+        hidden = check_columns("hidden_columns", hidden_columns, observation_dim)
+        self.shown = [column for column in range(observation_dim) if column not in hidden] if hidden else slice(None)
         check_choice("actor", actor, list(ACTORS))
         check_choice("activation", activation, list(ACTIVATIONS))
         goal_dim = len(self.goal_columns) if orientation is None else 4
-        dims = [observation_dim + goal_dim, *hidden_dims, action_dim]
+        dims = [observation_dim - len(set(hidden)) + goal_dim, *hidden_dims, action_dim]
         self.actor = ACTORS[actor](dims, ACTIVATIONS[activation])
 
     def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -60,9 +66,9 @@ class GCBC(Agent):
         return self.actor(self.inputs(observation, goal)).clamp(-1, 1)
 
     def inputs(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """What the network is shown [B, obs_dim + goal_dim]."""
+        """What the network is shown [B, shown columns + goal_dim]."""
         there = self.goal(goal) if self.orientation is None else self.from_body(observation, goal)
-        return torch.cat([self.standardise(observation), there], -1)
+        return torch.cat([self.standardise(observation)[..., self.shown], there], -1)
 
     def from_body(self, observation: Tensor, goal: Tensor) -> Tensor:
         """The goal's offset in half standard deviations, cosine and sine of its direction from the body's: [B, 4]."""
