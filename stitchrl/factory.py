@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -44,7 +44,8 @@ def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
     manifest = metadata["manifest"]
     path = minari.folder(spec.name)
     # A dataset that was stored before a field was thought of has that field's default.
-    if {field.name: field.default for field in fields(spec)} | manifest["spec"] != _plain(spec):
+    defaults = {field.name: field.default for field in fields(spec) if field.default is not MISSING}
+    if _plain(defaults | manifest["spec"]) != _plain(spec.as_dict()):
         raise ValueError(f"{path}: stored with other contexts or tasks than dataset {spec.name} has now; remove it")
     episodes = minari.read(spec.name)  # it compares the hash
     if manifest["versions"]["mujoco"] != mujoco.__version__:
@@ -96,7 +97,7 @@ def _generate(spec: DatasetSpec, workers: int) -> None:
     packages = ("stitchrl", "numpy", "torch", "gymnasium", "gymnasium-robotics", "minari", "mujoco")
     manifest = {
         "name": spec.name,
-        "spec": _plain(spec),
+        "spec": _plain(spec.as_dict()),
         "dataset_sha256": episodes.sha256,
         "transitions_sha256": episodes.transitions_sha256,
         "episodes": len(episodes.lengths),
@@ -258,6 +259,6 @@ def measure_ceilings(spec: DatasetSpec, world: World, tasks: list[Task], workers
     return {task.name: float(np.mean(values)) for task, values in zip(tasks, reached, strict=True)}
 
 
-def _plain(spec: DatasetSpec) -> dict[str, Any]:
-    """The specification as JSON gives it back: lists for tuples."""
-    return json.loads(json.dumps(spec.as_dict()))
+def _plain(spec: dict[str, Any]) -> dict[str, Any]:
+    """A specification as JSON gives it back: lists for tuples."""
+    return json.loads(json.dumps(spec))
