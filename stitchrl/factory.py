@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import astuple, fields, replace
+from dataclasses import MISSING, astuple, fields, replace
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -45,7 +45,8 @@ def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
     manifest = metadata["manifest"]
     path = minari.folder(spec.name)
     # A dataset that was stored before a field was thought of has that field's default.
-    if {field.name: field.default for field in fields(spec)} | manifest["spec"] != _plain(spec):
+    defaults = {field.name: field.default for field in fields(spec) if field.default is not MISSING}
+    if _plain(defaults | manifest["spec"]) != _plain(spec.as_dict()):
         raise ValueError(f"{path}: stored with other contexts or tasks than dataset {spec.name} has now; remove it")
     episodes = minari.read(spec.name)  # it compares the hash
     if manifest["versions"]["mujoco"] != mujoco.__version__:
@@ -86,7 +87,7 @@ def _generate(spec: DatasetSpec, workers: int) -> None:
     packages = ("stitchrl", "numpy", "torch", "gymnasium", "gymnasium-robotics", "minari", "mujoco")
     manifest = {
         "name": spec.name,
-        "spec": _plain(spec),
+        "spec": _plain(spec.as_dict()),
         "dataset_sha256": episodes.sha256,
         "transitions_sha256": episodes.transitions_sha256,
         "episodes": len(episodes.lengths),
@@ -346,6 +347,6 @@ def _walk(world: World, planned: list[Plan], radius: float, workers: int) -> Ite
     return tqdm(ended, total=len(planned), desc="ceilings", unit=" episodes", delay=5, leave=False)
 
 
-def _plain(spec: DatasetSpec) -> dict[str, Any]:
-    """The specification as JSON gives it back: lists for tuples."""
-    return json.loads(json.dumps(spec.as_dict()))
+def _plain(spec: dict[str, Any]) -> dict[str, Any]:
+    """A specification as JSON gives it back: lists for tuples."""
+    return json.loads(json.dumps(spec))

@@ -145,9 +145,10 @@ def test_a_dataset_from_before_a_field_was_thought_of_has_the_fields_default(
     spec = replace(load("pointmaze_umaze_regions"), transitions=20_000, min_episodes=5)
     factory.generate(spec, workers=1)
     path = minari_format.folder(spec.name) / "data" / "metadata.json"
-    for key in ("goal_distance", "length"):
-        assert f'\\"{key}\\": null, ' in path.read_text()
-        path.write_text(path.read_text().replace(f'\\"{key}\\": null, ', ""))
+    added = {"goal_distance": "null", "length": "null", "rewards": "[]", "targets": "[]", "horizon": "null"}
+    for key, value in added.items():
+        assert f'\\"{key}\\": {value}, ' in path.read_text()
+        path.write_text(path.read_text().replace(f'\\"{key}\\": {value}, ', ""))
     opened = factory.open_dataset(spec, workers=1)
     assert "length" not in opened.manifest["spec"]
     with pytest.raises(ValueError, match="stored with other contexts or tasks"):

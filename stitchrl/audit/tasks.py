@@ -45,7 +45,7 @@ def read_tasks(path: Path) -> Tasks:
         raise ValueError(f"{path}: tasks: goals and targets given, expected either")
     goals = [] if all(of_returns) else [_task(where, task) for where, task in named]
     returns = [_return_task(where, task) for where, task in named] if all(of_returns) else []
-    names = [task.name for task in (*goals, *returns)]
+    names = [*(task.name for task in goals), *(task.name for task in returns)]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{path}: tasks: the name {name!r} is given {names.count(name)} times")
