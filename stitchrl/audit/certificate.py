@@ -55,7 +55,7 @@ class Certificate:
             for key, where in (("starts", "begin in its start region"), there):
                 if task[key] < self.min_support:
                     problems.append(f"only {task[key]} episodes {where}, {self.min_support} needed")
-            if asks_return and task["margin"] < CLEAR:
+            if asks_return and not task["attaining"] and task["margin"] < CLEAR:
                 problems.append(
                     f"its target {task['target']:g} is not clear of the {task['best_in_data']:g} that an episode "
                     f"attained from its start, a tenth of it is needed between them"
@@ -65,9 +65,8 @@ class Certificate:
     def _evidence(self, task: dict[str, Any]) -> str:
         """Why a task has its status, in words."""
         if "target" in task:
-            count, does = task["attaining"], "attain its target from its start region"
-            listed = f" ({_listed(task['episodes'], count)})" if count else ""
-            return f"{count} episodes {does}{listed}" + self._needed(task)
+            listed = f" ({_listed(task['episodes'], task['attaining'])})" if task["attaining"] else ""
+            return f"episodes that attain its target from its start: {task['attaining']}{listed}" + self._needed(task)
         count = task["ordered"]
         if count == 0:
             if task["unordered"] == 0:
