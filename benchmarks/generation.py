@@ -91,7 +91,7 @@ def environment_loop(world: World, steps: int) -> float:
         plan = next(episodes)
         cells = [np.array(world.maze.cells[world.maze.nearest_cell(xy[None])[0]]) for xy in (plan.start, plan.goal)]
         observation, _ = env.reset(options={"reset_cell": cells[0], "goal_cell": cells[1]})
-        behaviour.plan(0, observation["achieved_goal"], plan.goal, plan.limit, plan.rng)
+        behaviour.plan(0, plan._replace(start=observation["achieved_goal"]))
         for step in range(plan.limit):
             state = observation["observation"].astype(np.float32)
             observation, *_ = env.step(behaviour.act(state[None], np.array([step]))[0])

@@ -22,10 +22,9 @@ from stitchrl.data.formats.source import of_episodes
 from stitchrl.files import locked
 from stitchrl.types import Cell, DatasetSpec, Expectation, Region, ReturnTask, RewardRegion, Task, reward_at
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
-from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
+from stitchrl.worlds.rollout import NOWHERE, Fleet, Plan, Trajectory, run
 
 CEILING_EPISODES = 50
-NOWHERE = -1.0  # the radius of a goal at which no episode ends
 _CEILING = 2**31  # sets the ceiling's generators apart from the episodes' own
 
 

@@ -163,7 +163,7 @@ class Mime:
     def __init__(self, calls=float("inf")):
         self.calls = calls  # that are left
 
-    def plan(self, lane, start, goal, steps, rng): ...
+    def plan(self, lane, plan): ...
 
     def act(self, observations, steps):
         self.calls -= 1
@@ -207,7 +207,7 @@ def test_fewer_plans_than_lanes_are_shared_out_among_the_fleets():
             super().__init__()
             self.lanes = []
 
-        def plan(self, lane, start, goal, steps, rng):
+        def plan(self, lane, plan):
             self.lanes.append(lane)
 
     controllers = [Noted(), Noted()]

@@ -23,12 +23,11 @@ from stitchrl.audit.certificate import certify
 from stitchrl.audit.known import ANT_GOALS, OGBENCH
 from stitchrl.audit.positions import Positions
 from stitchrl.data.episodes import Episodes
-from stitchrl.factory import NOWHERE
 from stitchrl.files import write, write_json
 from stitchrl.mazes import Cell, Maze
 from stitchrl.types import Region, Task
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
-from stitchrl.worlds.rollout import Fleet, Plan, run
+from stitchrl.worlds.rollout import NOWHERE, Fleet, Plan, run
 
 HERE = Path(__file__).parent
 FOUND, PAGE = HERE / "findings.json", HERE / "README.md"
@@ -88,17 +87,18 @@ class Wanderer:
     def __init__(self, world: World, lanes: int, goals: Sequence[Cell]):
         self.behaviour, self.maze, self.cells = world.behaviour(lanes), world.maze, goals
         self.goals = np.full((lanes, 2), np.inf)
-        self.plans: dict[int, tuple[int, np.random.Generator]] = {}
+        self.plans: dict[int, Plan] = {}
 
-    def plan(self, lane: int, start: np.ndarray, goal: np.ndarray, steps: int, rng: np.random.Generator) -> None:
-        self.goals[lane], self.plans[lane] = goal, (steps, rng)
-        self.behaviour.plan(lane, start, goal, steps, rng)
+    def plan(self, lane: int, plan: Plan) -> None:
+        self.goals[lane], self.plans[lane] = plan.goal, plan
+        self.behaviour.plan(lane, plan)
 
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
         offset = observations[:, :2] - self.goals
         for lane in np.flatnonzero(np.hypot(*offset.T) <= SUCCESS_RADIUS).tolist():
-            limit, rng = self.plans[lane]
-            self.plan(lane, observations[lane, :2], draw(self.maze, self.cells, rng), limit, rng)
+            plan = self.plans[lane]
+            goal = draw(self.maze, self.cells, plan.rng)
+            self.plan(lane, plan._replace(start=observations[lane, :2], goal=goal))
         return self.behaviour.act(observations, steps)
 
 

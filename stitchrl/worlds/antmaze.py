@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from stitchrl.mazes import Maze
 from stitchrl.worlds.ant_controller import Actor, features, motors
 from stitchrl.worlds.robotics import AntMazeEnv
+from stitchrl.worlds.rollout import Plan
 from stitchrl.worlds.waypoints import ActionNoise, Waypoints
 
 WEIGHTS = Path(__file__).parent / "ant_controller.safetensors"
@@ -84,10 +85,10 @@ class AntBehaviour:
         self._actor = Actor()
         self._actor.load_state_dict(load_file(WEIGHTS))
 
-    def plan(self, lane: int, start: np.ndarray, goal: np.ndarray, steps: int, rng: np.random.Generator) -> None:
-        """Begin an episode of at most `steps` steps in `lane`."""
-        self._waypoints.plan(lane, start, goal, rng)
-        self._noise.draw(lane, steps, rng)
+    def plan(self, lane: int, plan: Plan) -> None:
+        """Begin an episode in `lane`."""
+        self._waypoints.plan(lane, plan.start, plan.goal, plan.rng)
+        self._noise.draw(lane, plan.limit, plan.rng)
 
     @torch.no_grad()
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from stitchrl.mazes import Maze
 from stitchrl.worlds.robotics import PointMazeEnv
+from stitchrl.worlds.rollout import Plan
 from stitchrl.worlds.waypoints import ActionNoise, Waypoints
 
 
@@ -68,10 +69,10 @@ class PointBehaviour:
         self._waypoints = Waypoints(lanes, maze, radius=0.1, jitter=0.2)
         self._noise = ActionNoise(lanes, PointMaze.action_dim, std=0.5)
 
-    def plan(self, lane: int, start: np.ndarray, goal: np.ndarray, steps: int, rng: np.random.Generator) -> None:
-        """Begin an episode of at most `steps` steps in `lane`."""
-        self._waypoints.plan(lane, start, goal, rng)
-        self._noise.draw(lane, steps, rng)
+    def plan(self, lane: int, plan: Plan) -> None:
+        """Begin an episode in `lane`."""
+        self._waypoints.plan(lane, plan.start, plan.goal, plan.rng)
+        self._noise.draw(lane, plan.limit, plan.rng)
 
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Actions [lanes, 2] in [-1, 1] at the step numbers [lanes] of the lanes' episodes."""

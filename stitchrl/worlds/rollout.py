@@ -11,15 +11,18 @@ import torch
 
 from stitchrl.types import Simulation
 
+NOWHERE = -1.0  # the radius of a goal at which no episode ends
+
 
 class Plan(NamedTuple):
-    """An episode to be run: from `start` to `goal` in at most `limit` steps."""
+    """An episode to be run: from `start` to `goal`, or to collect `target`, in at most `limit` steps."""
 
     number: int
     start: np.ndarray  # [2] metres
-    goal: np.ndarray  # [2] metres
+    goal: np.ndarray  # [2] metres; the start where a return is asked for
     limit: int
     rng: np.random.Generator
+    target: float = float("nan")  # return
 
 
 class Trajectory(NamedTuple):
@@ -34,7 +37,8 @@ class Trajectory(NamedTuple):
 class Controller(Protocol):
     """What acts in the lanes: a behaviour or a learned policy."""
 
-    def plan(self, lane: int, start: np.ndarray, goal: np.ndarray, steps: int, rng: np.random.Generator) -> None: ...
+    def plan(self, lane: int, plan: Plan) -> None:
+        """Begin an episode in `lane`."""
 
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray: ...
 
@@ -49,7 +53,7 @@ class Fleet(NamedTuple):
 def run(fleets: Sequence[Fleet], plans: Iterable[Plan], radius: float) -> Iterator[Trajectory]:
     """Run all plans and yield each episode as it ends (not in the order of their numbers).
 
-    radius: metres from its goal at which an episode ends; of a negative one each runs to its limit.
+    radius: metres from its goal at which an episode ends; of NOWHERE each runs to its limit.
 
     Each fleet runs in a thread of its own: MuJoCo and torch let go of Python's global lock while they work, so one
     fleet's controller thinks while another's bodies move, and nothing travels between processes. Fleets of one width
@@ -122,7 +126,7 @@ def _run(
         goals[lane], limits[lane] = plan.goal, plan.limit
         simulation.reset(lane, plan.start)
         observations[lane, 0] = simulation.observations[lane]
-        controller.plan(lane, plan.start, plan.goal, plan.limit, plan.rng)
+        controller.plan(lane, plan)
 
     for lane, first in enumerate(dealt):
         begin(lane, first)
