@@ -157,7 +157,7 @@ class PlainDT(Plain):
         copy_weights(self, list(agent.parameters()))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        observations, actions, valid = batch.window
+        observations, actions, valid, _ = batch.window
         steps = self.embed_step(self.steps)
         goal_tokens = self.embed_goal(self.goal(batch.goals)).unsqueeze(1) + steps
         observation_tokens = self.embed_observation(self.standardise(observations)) + steps

@@ -56,9 +56,15 @@ def _within_budget(key: str, published: Any, _root_: DictConfig) -> Any:
     return published if chosen is None else chosen
 
 
+def _for_goals(value: Any, _root_: DictConfig) -> Any:
+    """A setting for goals; null where the dataset asks for returns."""
+    return None if _root_.dataset.get("rewards") else value
+
+
 OmegaConf.register_new_resolver("identity", _folder, replace=True)
 OmegaConf.register_new_resolver("by_world", _by_world, replace=True)
 OmegaConf.register_new_resolver("within_budget", _within_budget, replace=True)
+OmegaConf.register_new_resolver("for_goals", _for_goals, replace=True)
 
 
 UNUSABLE = (HydraException, OmegaConfBaseException, ValueError, OSError)  # what the user can mend

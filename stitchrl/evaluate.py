@@ -1,69 +1,106 @@
-"""Evaluation: a policy is sent from each task's start to its goals; one row per episode comes back."""
+"""Evaluation: a policy is sent from each task's start to a goal, or for a return; one row per episode comes back."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from stitchrl.types import Policy, Task, Window
+from stitchrl.types import RETURN_DIM, Policy, ReturnTask, RewardRegion, Task, Window, reward_at
 from stitchrl.worlds import SUCCESS_RADIUS, World
-from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
+from stitchrl.worlds.rollout import NOWHERE, Fleet, Plan, Trajectory, run
 
 MAX_LANES = 64  # of each worker
 LANES_PER_BLOCK = 8  # matrix products treat the rows of an unfilled block differently, in the last bit
+CALIBRATION = np.linspace(0, 1.25, 8)  # of the highest target from a start
+CALIBRATION_EPISODES = 20
+
+
+class Rewards(NamedTuple):
+    """What earns a return, and the units in which what is left of it is shown (`stitchrl.types`)."""
+
+    regions: Sequence[RewardRegion]
+    scale: float
+    horizon: int
+
+    def collected(self, trajectory: Trajectory) -> float:
+        return float(reward_at(self.regions, trajectory.observations[1:, :2]).sum(dtype=np.float64))
 
 
 class PolicyController:
-    """A learned policy in the lanes of a simulation: keeps each lane's goal, acts for all lanes in one call.
+    """A learned policy in the lanes of a simulation: keeps what each lane is asked for, acts for all lanes in one call.
 
-    window: how many of the last states and actions a sequence model is shown, None for the state alone.
+    window: how many of the last states, actions and outcomes a sequence model is shown, None for the newest alone.
+    rewards: None where goals are asked for.
     """
 
-    def __init__(self, policy: Policy, world: World, lanes: int, window: int | None):
-        self.policy, self.world, self.window = policy, world, window
-        self.goals = torch.zeros(lanes, world.observation_dim)
+    def __init__(
+        self, policy: Policy, world: World, lanes: int, window: int | None = None, rewards: Rewards | None = None
+    ):
+        self.policy, self.world, self.window, self.rewards = policy, world, window, rewards
+        outcome_dim = world.observation_dim if rewards is None else RETURN_DIM
+        self.left = np.zeros(lanes)  # of each lane's target return
+        self.outcomes = torch.zeros(lanes, outcome_dim)
         self.observations = torch.zeros(lanes, window or 0, world.observation_dim)
         self.actions = torch.zeros(lanes, window or 0, world.action_dim)
+        self.asked = torch.zeros(lanes, window or 0, outcome_dim)  # the outcomes as they were at the kept steps
 
-    def plan(self, lane: int, start: np.ndarray, goal: np.ndarray, steps: int, rng: np.random.Generator) -> None:
-        self.goals[lane] = torch.from_numpy(self.world.goal_observation(goal))
+    def plan(self, lane: int, plan: Plan) -> None:
+        if self.rewards is None:
+            self.outcomes[lane] = torch.from_numpy(self.world.goal_observation(plan.goal))
+        self.left[lane] = plan.target
 
     @torch.no_grad()
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        if self.rewards is not None:
+            self._collect(self.rewards, observations, steps)
         if self.window is None:
-            return self.policy(torch.from_numpy(observations), self.goals).numpy()
+            return self.policy(torch.from_numpy(observations), self.outcomes).numpy()
         full = torch.from_numpy(steps >= self.window)  # the oldest step makes room for the newest
-        for kept in (self.observations, self.actions):
+        for kept in (self.observations, self.actions, self.asked):
             kept[full] = kept[full].roll(-1, 1)
         newest = torch.from_numpy(np.minimum(steps, self.window - 1))
         everyone = torch.arange(len(newest))
         self.observations[everyone, newest] = torch.from_numpy(observations)
         self.actions[everyone, newest] = 0
+        self.asked[everyone, newest] = self.outcomes
         valid = torch.arange(self.window) <= newest[:, None]
-        action = self.policy(Window(self.observations, self.actions, valid), self.goals)
+        action = self.policy(Window(self.observations, self.actions, valid, self.asked), self.outcomes)
         self.actions[everyone, newest] = action
         return action.numpy()
+
+    def _collect(self, rewards: Rewards, observations: np.ndarray, steps: np.ndarray) -> None:
+        """Take from each lane's target what its last step has earned; no less than nothing is left."""
+        self.left -= np.where(steps > 0, reward_at(rewards.regions, observations[:, :2]), 0)
+        self.outcomes[:, 0] = torch.from_numpy(self.left.clip(min=0) / rewards.scale)
+        self.outcomes[:, 1] = torch.from_numpy(1 - steps / rewards.horizon)
 
 
 class Evaluator:
     """Evaluates on the same starts and goals each time: they are drawn once, from the evaluation's own seed.
 
-    Models are built once. The policy acts for batches of one width, whatever the number of workers.
+    Models are built once. The policy acts for batches of one width, whatever the number of workers. rewards: of return
+    tasks, whose episodes run to the horizon; None for goals.
     """
 
     def __init__(
-        self, world: World, tasks: Sequence[Task], episodes: int, seed: int, workers: int, window: int | None = None
+        self,
+        world: World,
+        tasks: Sequence[Task] | Sequence[ReturnTask],
+        episodes: int,
+        seed: int,
+        workers: int,
+        window: int | None = None,
+        rewards: Rewards | None = None,
     ):
-        self.world, self.window = world, window
-        self.tasks = list(tasks)
+        self.world, self.window, self.rewards = world, window, rewards
+        self.tasks: list[Task | ReturnTask] = list(tasks)
         self.plans: list[Plan] = []
         for i, task in enumerate(self.tasks):
             for episode in range(episodes):
-                rng = np.random.default_rng([seed, i, episode])
-                start, goal = task.start.sample(rng), task.goal.sample(rng)
-                self.plans.append(Plan(len(self.plans), start, goal, task.step_limit, rng))
+                self.plans.append(_plan(len(self.plans), task, np.random.default_rng([seed, i, episode])))
         self.episodes = episodes
         self.lanes = min(MAX_LANES, -(-len(self.plans) // LANES_PER_BLOCK) * LANES_PER_BLOCK)
         self.simulations = [world.simulate(self.lanes) for _ in range(workers)]
@@ -71,16 +108,18 @@ class Evaluator:
     def evaluate(self, policy: Policy, episodes: int | None = None) -> tuple[list[dict[str, Any]], list[Trajectory]]:
         """Rows (task by task) and the trajectories they tell of. episodes: only the first so many of each task."""
         plans = [plan for plan in self.plans if plan.number % self.episodes < (episodes or self.episodes)]
-        controllers = (PolicyController(policy, self.world, self.lanes, self.window) for _ in self.simulations)
-        fleets = [Fleet(*pair) for pair in zip(self.simulations, controllers, strict=True)]
-        ended = run(fleets, plans, SUCCESS_RADIUS)
+        fleets = [
+            Fleet(simulation, PolicyController(policy, self.world, self.lanes, self.window, self.rewards))
+            for simulation in self.simulations
+        ]
+        ended = run(fleets, plans, SUCCESS_RADIUS if self.rewards is None else NOWHERE)
         bar = tqdm(ended, total=len(plans), desc="evaluate", unit=" episodes", mininterval=5, delay=5, leave=False)
         trajectories = sorted(bar, key=lambda trajectory: trajectory.plan.number)
         return [self._row(trajectory) for trajectory in trajectories], trajectories
 
     def _row(self, trajectory: Trajectory) -> dict[str, Any]:
         plan, length = trajectory.plan, len(trajectory.actions)
-        return {
+        row = {
             "task": self.tasks[plan.number // self.episodes].name,
             "episode": plan.number % self.episodes,
             "success": trajectory.reached,
@@ -89,3 +128,49 @@ class Evaluator:
             "start": [round(float(x), 4) for x in plan.start],
             "goal": [round(float(x), 4) for x in plan.goal],
         }
+        if self.rewards is None:
+            return row
+        collected = self.rewards.collected(trajectory)
+        attained = {"success": collected >= plan.target, "goal": None}
+        return row | attained | {"target": plan.target, "return": round(collected, 4)}
+
+
+def _plan(number: int, task: Task | ReturnTask, rng: np.random.Generator) -> Plan:
+    start = task.start.sample(rng)
+    if isinstance(task, ReturnTask):
+        return Plan(number, start, start, task.horizon, rng, task.target)
+    return Plan(number, start, task.goal.sample(rng), task.step_limit, rng)
+
+
+def calibrate(
+    policy: Policy,
+    world: World,
+    tasks: Sequence[ReturnTask],
+    seed: int,
+    workers: int,
+    window: int | None,
+    rewards: Rewards,
+) -> list[dict[str, Any]]:
+    """What comes of what is asked for: the mean return for each of a grid of targets from each start of the tasks.
+
+    Low ones are among them, and those in between what the data attain from there and the highest target.
+    """
+    grid = []
+    for start in dict.fromkeys(task.start for task in tasks):
+        highest = max((task for task in tasks if task.start == start), key=lambda task: task.target)
+        grid += [replace(highest, target=float(share * highest.target)) for share in CALIBRATION]
+    rows, _ = Evaluator(world, grid, CALIBRATION_EPISODES, seed, workers, window, rewards).evaluate(policy)
+    cells = world.maze.cells
+    calibration = []
+    for i, task in enumerate(grid):
+        row, column = cells[world.maze.nearest_cell(np.array([task.start.center]))[0]]
+        returns = [each["return"] for each in rows[i * CALIBRATION_EPISODES : (i + 1) * CALIBRATION_EPISODES]]
+        calibration.append(
+            {
+                "start": f"r{row}c{column}",
+                "target": round(task.target, 4),
+                "achieved": round(float(np.mean(returns)), 4),
+                "episodes": len(returns),
+            }
+        )
+    return calibration

@@ -220,6 +220,29 @@ class Path(NamedTuple):
             row = torch.where(crosses, enter, row)
         return torch.where(stopped, row + left, torch.minimum(row + left, self.goal[:, None]))
 
+    @property
+    def seams(self) -> Tensor:
+        """Steps [B, hops] from where each path begins to its seams; to its last one where there are no more."""
+        entered = torch.cat([self.rows[:, None], self.enter], 1)[:, :-1]
+        return torch.where(self.leave >= 0, self.leave - entered, 0).cumsum(1)
+
+    def first(self, steps: int) -> "Path":
+        """The first `steps` steps of each path; the whole of one that is shorter."""
+        goal = self.ahead(torch.tensor([steps], device=self.rows.device)).squeeze(1)
+        beyond = self.seams > steps
+        return Path(self.rows, goal, self.leave.masked_fill(beyond, -1), self.enter.masked_fill(beyond, -1))
+
+    def collected(self, earned: Tensor, steps: Tensor) -> Tensor:
+        """The reward [B, K] of the first `steps` ([K] or [B, K]) steps of each path; to its goal where that is nearer.
+
+        earned: [N] the reward of all rows before each. So rows of an episode differ by what is earned between them.
+        """
+        total = earned[self.ahead(steps)] - earned[self.rows][:, None]
+        gaps = earned[self.leave] - earned[self.enter]  # what a jump adds by itself; 0 where there is none, of -1 to -1
+        for seam, gap in zip(self.seams.T[..., None], gaps.T[..., None], strict=True):
+            total = total + torch.where(steps >= seam, gap, 0)
+        return total
+
 
 class GoalMixture(NamedTuple):
     """How often a goal is the current state, one drawn by the trajectory sampler, or any state of the data.
@@ -240,6 +263,13 @@ class Needs(NamedTuple):
     value_goals: GoalMixture | None = None
     subgoal_steps: int | None = None
     window: int | None = None
+    rewards: bool = False
+
+
+# An outcome is what a policy is asked for: a goal, as a whole observation of which an agent takes the columns that it
+# uses, or a return. A return is two numbers: what is still to be collected, over the most that an episode of the data
+# collects within the horizon, and the steps that are left for it, over the horizon.
+RETURN_DIM = 2
 
 
 class Window(NamedTuple):
@@ -248,23 +278,22 @@ class Window(NamedTuple):
     observations: Tensor  # [B, K, obs_dim]
     actions: Tensor  # [B, K, act_dim]
     valid: Tensor  # [B, K] whether the step comes before the path's goal; the rest repeats an earlier step
+    outcomes: Tensor  # [B, K, outcome_dim] what is asked for at each step: the goal, or what then is left of the return
 
 
 class Batch(NamedTuple):
-    """What an agent learns from in one update; None where it does not need it.
-
-    Goals are whole observations: an agent takes the columns that it uses.
-    """
+    """What an agent learns from in one update; None where it does not need it."""
 
     observations: Tensor  # [B, obs_dim]
     actions: Tensor  # [B, act_dim]
     next_observations: Any  # [B, obs_dim], for critics
-    goals: Tensor  # [B, obs_dim], the actor's
+    goals: Tensor  # [B, outcome_dim], the actor's outcomes
     value_goals: Any = None  # [B, obs_dim], the critic's
     value_reached: Any = None  # [B] whether the critic's goal is the state itself
     near_goals: Any = None  # [B, obs_dim], so many steps ahead in the same episode
     subgoals: Any = None  # [B, obs_dim], so many steps ahead on the way to the actor's goal
     window: Any = None  # `Window` of the path to the actor's goal
+    rewards: Any = None  # [B] what the transition earns
 
 
 class Simulation(Protocol):
@@ -278,5 +307,5 @@ class Simulation(Protocol):
         """Advance the lanes where `active` [lanes] is true by one control step with actions [lanes, act_dim]."""
 
 
-# observations, or windows of them for sequence models, and whole goal observations [B, obs_dim] -> actions [B, act_dim]
+# observations, or windows of them for sequence models, and outcomes [B, outcome_dim] -> actions [B, act_dim]
 Policy = Callable[[Any, Tensor], Tensor]

@@ -11,21 +11,22 @@ from test_paths import UNLIKELY, slow_ahead, walked
 
 from stitchrl.data.batches import BLOCK, BatchSampler
 from stitchrl.data.paths import Future, Stitch
+from stitchrl.data.returns import Returns
 from stitchrl.types import GoalMixture, Needs, Path
 
 TRAJECTORY, RANDOM = GoalMixture(0, 1, 0), GoalMixture(0, 0, 1)
 MIXED = GoalMixture(0.2, 0.5, 0.3)
 SIZE = 2000
-EVERYTHING = Needs(TRAJECTORY, MIXED, subgoal_steps=3, window=4)
+EVERYTHING = Needs(TRAJECTORY, MIXED, subgoal_steps=3, window=4, rewards=True)
 
 
 def numbered_episodes(count, longest=12):
-    """Random walks along y; x is the number of the row, so that all observations are different."""
+    """Random walks along y; x is the number of the row, so that all observations are different, and a third earn."""
     walks = random_walks(count, longest)
     starts = np.cumsum([0, *map(len, walks)])
     for walk, (first, beyond) in zip(walks, pairwise(starts), strict=True):
         walk[:, 0] = np.arange(first, beyond)
-    return make_episodes(walks)
+    return make_episodes(walks, [(walk[:-1, 0] % 3 == 1) * walk[:-1, 1] ** 2 for walk in walks])
 
 
 def numbers(observations):
@@ -47,17 +48,17 @@ def recorded(sample_path, paths):
     return sample
 
 
-def draw(episodes, needs, goals=None, seed=0, count=1):
+def draw(episodes, needs, goals=None, seed=0, count=1, returns=None):
     """Batches, and the paths that were drawn for them: the actor's, and the critic's if need be, batch by batch."""
     paths = []
     sample_path = recorded((goals or Future()).bind(episodes), paths)
-    sampler = BatchSampler(episodes, sample_path, needs, seed)
+    sampler = BatchSampler(episodes, sample_path, needs, seed, returns)
     return [sampler.sample(SIZE) for _ in range(count)], paths
 
 
 def tensors(batch):
     """All tensors of a batch, those of its window among them."""
-    return [*batch[:-1], *batch.window]
+    return [*batch[:-2], batch.rewards, *batch.window]
 
 
 def equal(batches, others):
@@ -91,9 +92,16 @@ def test_a_batch_holds_transitions_of_the_data():
     assert chisquare(torch.bincount(rows, minlength=len(episodes))[episodes.transitions]).pvalue > UNLIKELY
 
 
+def test_a_batch_holds_what_its_transitions_earn(episodes):
+    [batch], _ = draw(episodes, Needs(TRAJECTORY, rewards=True))
+    rows = numbers(batch.observations)
+    assert torch.equal(batch.rewards, episodes.rewards[rows]) and batch.rewards.any()
+    assert torch.equal(batch.next_observations, episodes.observations[rows + 1])
+
+
 def test_a_batch_holds_nothing_that_the_agent_does_not_need(episodes):
     [batch], _ = draw(episodes, Needs(TRAJECTORY))
-    assert batch.next_observations is None and batch[4:] == (None,) * 5
+    assert batch.next_observations is None and batch[4:] == (None,) * 6
 
 
 # Goals
@@ -238,6 +246,7 @@ def test_a_window_holds_the_first_steps_of_the_path_to_the_goal(episodes, window
     assert not torch.isnan(batch.window.actions).any()
     assert batch.window.valid.tolist() == [[step < len(rows) for step in range(window)] for rows in before]
     assert batch.window.valid.all() == (window == 1)
+    assert torch.equal(batch.window.outcomes, batch.goals[:, None].repeat(1, window, 1))
     assert (expected.diff() < 0).any() == (window > 1 and isinstance(goals, Stitch))  # some are spliced
 
 
@@ -253,3 +262,72 @@ def test_goals_that_no_path_leads_to_are_refused_where_a_path_is_needed(episodes
         draw(episodes, Needs(GoalMixture(0, 0.5, 0.5), window=1))
     with pytest.raises(ValueError, match=r"agent\.actor_goals: no subgoal leads to the current state"):
         draw(episodes, Needs(GoalMixture(0.1, 0.9, 0), subgoal_steps=1))
+
+
+# Returns
+
+
+def slow_returns(episodes, path, horizon, scale, steps):
+    """The outcomes [B, steps, 2] at the first steps of each path, cut at the horizon; the last one's from there on."""
+    outcomes = []
+    for rows in walked(path):
+        left = rows[: horizon + 1][:-1]  # the rows that are left by a step
+        told = [[float(episodes.rewards[left[k:]].sum()) / scale, len(left[k:]) / horizon] for k in range(len(left))]
+        outcomes.append((told + told[-1:] * steps)[:steps])
+    return torch.tensor(outcomes)
+
+
+@pytest.mark.parametrize("horizon", [2, 5, 100])
+@pytest.mark.parametrize("goals", [Future(), stitch()], ids=["future", "stitch"])
+def test_outcomes_are_what_is_collected_along_the_path_until_its_goal_or_the_horizon(episodes, horizon, goals):
+    """At every step of a window what is left from there. A window ends before the horizon."""
+    returns = Returns(episodes, horizon)
+    [batch], [path] = draw(episodes, Needs(TRAJECTORY, window=4), goals, returns=returns)
+    expected = slow_returns(episodes, path, horizon, returns.scale, 4)
+    torch.testing.assert_close(batch.goals, expected[:, 0])
+    torch.testing.assert_close(batch.window.outcomes, expected)
+    within = [rows[: horizon + 1][:-1] for rows in walked(path)]
+    assert numbers(batch.window.observations).tolist() == [(rows + rows[-1:] * 4)[:4] for rows in within]
+    assert batch.window.valid.tolist() == [[step < len(rows) for step in range(4)] for rows in within]
+    assert batch.goals[:, 1].max() <= 1 and batch.goals[:, 0].max() > 0.5
+
+
+@pytest.mark.parametrize("horizon", [1, 4, 100])
+def test_returns_are_told_in_units_of_the_most_that_an_episode_collects_within_the_horizon(episodes, horizon):
+    best = 0.0
+    for first, last in zip(episodes.first.tolist(), episodes.last.tolist(), strict=True):
+        best = max(
+            [best, *(float(episodes.rewards[row : min(row + horizon, last)].sum()) for row in range(first, last))]
+        )
+    assert Returns(episodes, horizon).scale == pytest.approx(best, rel=1e-6)
+
+
+def test_a_random_return_is_that_of_another_transition(episodes):
+    """All of a batch's returns, but none where its path would have had it."""
+    returns = Returns(episodes, 5)
+    [batch], [path] = draw(episodes, Needs(RANDOM), returns=returns)
+    own = slow_returns(episodes, path, 5, returns.scale, 1)[:, 0]
+    torch.testing.assert_close(batch.goals, own.roll(1, 0))
+
+
+@pytest.mark.parametrize(
+    "needs, message",
+    [
+        (Needs(TRAJECTORY, MIXED), r"agent\.value_goals: given, but returns are asked for"),
+        (Needs(GoalMixture(0.5, 0.5, 0)), r"agent\.actor_goals: no return .* expected current: 0"),
+    ],
+)
+def test_goals_that_a_return_has_not_are_refused_by_name(episodes, needs, message):
+    with pytest.raises(ValueError, match=message):
+        draw(episodes, needs, returns=Returns(episodes, 5))
+
+
+def test_episodes_without_rewards_are_refused_where_rewards_are_needed():
+    poor = make_episodes(random_walks(count=3, longest=4))
+    with pytest.raises(ValueError, match="the agent learns from rewards, and the dataset has none"):
+        draw(poor, Needs(TRAJECTORY, rewards=True))
+    with pytest.raises(ValueError, match="the dataset has no rewards, and returns are asked for"):
+        Returns(poor, 5)
+    nothing = make_episodes([np.zeros((4, 2))], [np.zeros(3)])
+    with pytest.raises(ValueError, match="no episode of the dataset collects a reward within 5 steps"):
+        Returns(nothing, 5)

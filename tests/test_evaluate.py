@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from stitchrl.evaluate import PolicyController
-from stitchrl.worlds.rollout import Fleet, Plan, run
+from stitchrl.evaluate import CALIBRATION, CALIBRATION_EPISODES, Evaluator, PolicyController, Rewards, calibrate
+from stitchrl.mazes import Maze
+from stitchrl.types import Region, ReturnTask, RewardRegion
+from stitchrl.worlds.rollout import NOWHERE, Fleet, Plan, run
 
 
 def goal_observation(xy):
@@ -83,14 +85,17 @@ def test_a_sequence_model_is_shown_the_last_steps_of_each_lanes_own_episode(wind
             first = max(0, step + 1 - window)
             taken = np.concatenate([actions[first:step], np.zeros((1, 2))])
             expected[number(observations[step])] = observations[first : step + 1], taken, goal_observation(plan.goal)
-    for (all_observations, all_actions, all_valid), goals in shown:
+    for (all_observations, all_actions, all_valid, all_asked), goals in shown:
         assert all_observations.shape == (lanes, window, 3) and all_actions.shape == (lanes, window, 2)
-        for observations, actions, valid, goal in zip(all_observations, all_actions, all_valid, goals, strict=True):
+        assert all_asked.shape == (lanes, window, 3)
+        parts = zip(all_observations, all_actions, all_valid, all_asked, goals, strict=True)
+        for observations, actions, valid, asked, goal in parts:
             count = int(valid.sum())
             assert valid.tolist() == [True] * count + [False] * (window - count)
             newest = number(observations[count - 1])
             if newest in expected:  # or else the lane is not in use
                 assert all(map(np.array_equal, (observations[:count], actions[:count], goal), expected.pop(newest)))
+                assert torch.equal(asked[:count], goal.expand(count, -1))
     assert expected == {}
 
 
@@ -128,3 +133,84 @@ def test_every_fleet_multiplies_in_one_thread():
     finally:
         torch.set_num_threads(before)
     assert set(threads) == {1}
+
+
+# Returns: a walker earns 2 for the step that ends at x = 2.
+
+HORIZON, SCALE = 8, 5.0
+LINE = Rewards([RewardRegion(Region((2.0, float(y)), half=0.2), 2.0) for y in range(20)], SCALE, HORIZON)
+
+
+def asked_at_each_step(target, steps):
+    """What is shown at each step of an episode from x = 0: the step to x = 2 earns, which is seen from there on."""
+    left = [target - 2 * (step >= 2) for step in range(steps)]
+    return torch.tensor([[max(part, 0) / SCALE, 1 - step / HORIZON] for step, part in enumerate(left)])
+
+
+@pytest.mark.parametrize("window", [None, 1, 3, 12])
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_what_is_left_of_a_return_and_its_horizon_shrinks_step_by_step(window, lanes):
+    """The window holds what was left at its earlier steps. Lanes begin anew with the whole of their targets."""
+    policy, plans = Recorder(), []
+    for i in range(10):
+        start = np.array([0.0, i])
+        plans.append(Plan(i, start, start, HORIZON, np.random.default_rng(0), target=i / 2))
+    fleet = Fleet(Walkers(lanes), PolicyController(policy, WORLD, lanes, window, LINE))
+    trajectories = list(run([fleet], plans, NOWHERE))
+    assert [len(trajectory.actions) for trajectory in trajectories] == [HORIZON] * 10
+    expected = {}
+    for plan, observations, _, _ in trajectories:
+        asked = asked_at_each_step(plan.target, HORIZON)
+        for step in range(HORIZON):
+            expected[number(observations[step])] = asked[max(0, step + 1 - (window or 1)) : step + 1]
+    for shown, outcomes in policy.shown:
+        for lane in range(lanes):
+            if window is None:
+                newest, asked = shown[lane], outcomes[lane : lane + 1]
+            else:
+                count = int(shown.valid[lane].sum())
+                newest, asked = shown.observations[lane, count - 1], shown.outcomes[lane, :count]
+            assert torch.equal(asked[-1], outcomes[lane])
+            if number(newest) in expected:  # or else the lane is not in use
+                torch.testing.assert_close(asked, expected.pop(number(newest)))
+    assert expected == {}
+
+
+class Line:
+    """A world of walkers, in a maze whose cells say where they begin."""
+
+    observation_dim, action_dim, maze = 3, 2, Maze("umaze", scale=1.0)
+
+    def simulate(self, lanes):
+        return Walkers(lanes)
+
+
+def return_tasks():
+    """From the cells r1c1 at (-1, 1) and r3c1 at (-1, -1), of which only the first leads through what earns."""
+    tasks = [("near", (-1, 1), 2.0), ("far", (-1, 1), 4.0), ("other", (-1, -1), 1.0)]
+    return [ReturnTask(name, Region(center), target, 6, "seen") for name, center, target in tasks]
+
+
+EARNING = Rewards([RewardRegion(Region((1.0, 1.0), half=0.2), 2.0)], SCALE, 6)
+
+
+def test_a_return_task_is_a_success_if_its_target_is_collected_and_runs_to_its_horizon():
+    evaluator = Evaluator(Line(), return_tasks(), episodes=2, seed=0, workers=1, rewards=EARNING)
+    rows, trajectories = evaluator.evaluate(Recorder())
+    assert [(row["task"], row["success"], row["target"], row["return"]) for row in rows] == [
+        *[("near", True, 2.0, 2.0)] * 2,
+        *[("far", False, 4.0, 2.0)] * 2,
+        *[("other", False, 1.0, 0.0)] * 2,
+    ]
+    assert all(row["length"] == 6 and row["goal"] is None and row["first_hit"] is None for row in rows)
+    assert [len(trajectory.actions) for trajectory in trajectories] == [6] * 6
+
+
+def test_a_calibration_tells_what_comes_of_each_target_up_to_beyond_the_highest_from_each_start():
+    rows = calibrate(Recorder(), Line(), return_tasks(), 0, 1, None, EARNING)
+    count = len(CALIBRATION)
+    assert [row["start"] for row in rows] == ["r1c1"] * count + ["r3c1"] * count
+    assert [row["target"] for row in rows[:count]] == pytest.approx(4 * CALIBRATION, abs=1e-4)
+    assert [row["target"] for row in rows[count:]] == pytest.approx(CALIBRATION, abs=1e-4)
+    assert [row["achieved"] for row in rows] == [2.0] * count + [0.0] * count
+    assert {row["episodes"] for row in rows} == {CALIBRATION_EPISODES}

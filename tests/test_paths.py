@@ -95,6 +95,23 @@ def test_the_rows_ahead_on_a_path_are_those_of_the_slow_loop(paths, count):
     assert torch.equal(paths.ahead(steps), expected.gather(1, steps))
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 60])
+def test_the_first_steps_of_a_path_are_those_of_the_slow_loop(paths, count):
+    assert list(walked(paths.first(count))) == [rows[: count + 1] for rows in walked(paths)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 60])
+def test_what_a_path_collects_is_what_the_slow_loop_collects(many, paths, count):
+    """Each step earns the reward of the row that it leaves; a seam earns nothing."""
+    rewards = torch.randn(len(many[0]), generator=generator(), dtype=torch.float64)
+    earned = torch.cat([torch.zeros(1), rewards.cumsum(0)[:-1]])
+    expected = [float(rewards[rows[:-1][:count]].sum()) for rows in walked(paths)]
+    torch.testing.assert_close(paths.collected(earned, torch.tensor([count]))[:, 0], torch.tensor(expected).double())
+    steps = torch.randint(count + 1, (len(paths.rows), 3), generator=generator())
+    each = torch.cat([paths.collected(earned, torch.tensor([k])) for k in range(count + 1)], 1)
+    torch.testing.assert_close(paths.collected(earned, steps), each.gather(1, steps))
+
+
 def test_the_paths_that_were_walked_have_every_odd_kind_of_seam(many):
     episodes, path = many[0], Path(*(part[:4000] for part in many[1]))
     following = torch.cat([path.leave[:, 1:], torch.full_like(path.leave[:, :1], -1)], 1)

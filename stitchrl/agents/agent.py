@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from stitchrl.types import Batch, GoalMixture, Needs
+from stitchrl.types import RETURN_DIM, Batch, GoalMixture, Needs
 
 
 class Agent(nn.Module):
     """Hyperparameters are keyword arguments of the subclass, with its paper's values as defaults.
 
-    goal_columns: which columns of a whole goal observation are the goal. lr, batch_size, grad_clip (largest norm of
-    the gradient), weight_decay, warmup (updates): what the learner trains it with, by Adam.
+    goal_columns: which columns of a whole goal observation are the goal; None: outcomes are returns. lr, batch_size,
+    grad_clip (largest norm of the gradient), weight_decay, warmup (updates): what the learner trains it with, by Adam.
     """
 
     mean: Tensor
@@ -24,7 +24,7 @@ class Agent(nn.Module):
     def __init__(
         self,
         observation_dim: int,
-        goal_columns: Sequence[int],
+        goal_columns: Sequence[int] | None,
         lr: float,
         batch_size: int,
         needs: Needs,
@@ -33,7 +33,9 @@ class Agent(nn.Module):
         warmup: int = 0,
     ):
         super().__init__()
-        self.goal_columns, self.needs = check_columns("goal_columns", goal_columns, observation_dim), needs
+        columns = None if goal_columns is None else check_columns("goal_columns", goal_columns, observation_dim)
+        self.goal_columns, self.needs = columns, needs
+        self.goal_dim = RETURN_DIM if columns is None else len(columns)
         self.lr, self.batch_size, self.grad_clip = lr, batch_size, grad_clip
         self.weight_decay, self.warmup = weight_decay, warmup
         self.targets: dict[str, str] = {}  # names of target networks and of the networks that they follow
@@ -49,13 +51,20 @@ class Agent(nn.Module):
         """Observations [..., obs_dim] in units of the training data's standard deviation."""
         return (observations - self.mean) / self.std
 
-    def goal(self, observations: Tensor) -> Tensor:
-        """The goal's columns [..., goal_dim] of whole goal observations [..., obs_dim], standardised."""
-        return self.standardise(observations)[..., self.goal_columns]
+    def goal(self, outcomes: Tensor) -> Tensor:
+        """What networks are shown [..., goal_dim] of outcomes [..., outcome_dim].
 
-    def inputs(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """What networks of state and goal are shown: [B, obs_dim + goal_dim]."""
-        return torch.cat([self.standardise(observation), self.goal(goal)], -1)
+        A goal's columns, standardised; a return as it is, for its numbers are of the order of 1.
+        """
+        if self.goal_columns is None:
+            return outcomes
+        if not self.goal_columns:
+            return outcomes[..., :0]  # of a goal or a return
+        return self.standardise(outcomes)[..., self.goal_columns]
+
+    def inputs(self, observation: Tensor, outcome: Tensor) -> Tensor:
+        """What networks of state and outcome are shown: [B, obs_dim + goal_dim]."""
+        return torch.cat([self.standardise(observation), self.goal(outcome)], -1)
 
     def make_target(self, name: str) -> nn.Module:
         """A copy of the network `name` for the learner to move after it; assign it to `target_<name>`."""
@@ -71,11 +80,11 @@ class Agent(nn.Module):
         """What `loss` returns where all parts count alike."""
         return torch.stack(list(parts.values())).sum(), {key: value.detach() for key, value in parts.items()}
 
-    def act(self, observation: Any, goal: Tensor) -> Tensor:
-        """Actions [B, act_dim] in [-1, 1] for observations and whole goal observations [B, obs_dim].
+    def act(self, observation: Any, outcome: Tensor) -> Tensor:
+        """Actions [B, act_dim] in [-1, 1] for observations [B, obs_dim] and outcomes [B, outcome_dim].
 
-        An agent that needs windows is given a `Window` of the last states and actions instead, each lane's steps first;
-        the newest action is still to come.
+        An agent that needs windows is given a `Window` of the last states, actions and outcomes instead of the
+        observations, each lane's steps first; the newest action is still to come.
         """
         raise NotImplementedError
 

@@ -42,11 +42,10 @@ class CRL(Agent):
         super().__init__(observation_dim, goal_columns, lr, batch_size, needs)
         self.alpha = alpha
         self.actor_loss_name = check_choice("actor_loss", actor_loss, ["ddpgbc", "awr"])
-        goal_dim = len(self.goal_columns)
-        self.critic = Bilinear(observation_dim + action_dim, goal_dim, hidden_dims, latent_dim)
+        self.critic = Bilinear(observation_dim + action_dim, self.goal_dim, hidden_dims, latent_dim)
         if actor_loss == "awr":
-            self.value = Bilinear(observation_dim, goal_dim, hidden_dims, latent_dim)
-        self.actor = GaussianActor([observation_dim + goal_dim, *hidden_dims, action_dim])
+            self.value = Bilinear(observation_dim, self.goal_dim, hidden_dims, latent_dim)
+        self.actor = GaussianActor([observation_dim + self.goal_dim, *hidden_dims, action_dim])
 
     def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         parts = {"critic_loss": self.critic_loss(batch), "actor_loss": self.actor_loss(batch)}

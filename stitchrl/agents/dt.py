@@ -4,6 +4,7 @@
           |                 |
         action            action                     predicted by a causal transformer from each state's token
 
+In the goal's place stands what at that step is left of the return, where returns are asked for (as in Chen et al.).
 Steps are numbered inside the window: a spliced window has no time of its own.
 """
 
@@ -21,13 +22,16 @@ FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
 
 
 class DT(Agent):
-    """window: steps that the transformer sees. width, blocks, heads, dropout: the transformer's."""
+    """window: steps that the transformer sees. width, blocks, heads, dropout: the transformer's.
+
+    goal_columns: null where outcomes are returns.
+    """
 
     def __init__(
         self,
         observation_dim: int,
         action_dim: int,
-        goal_columns: Sequence[int] = (0, 1),
+        goal_columns: Sequence[int] | None = (0, 1),
         window: int = 5,
         width: int = 128,
         blocks: int = 3,
@@ -46,7 +50,7 @@ class DT(Agent):
             raise ValueError(f"agent.heads: {heads} given, a divisor of the width {width} expected")
         needs = Needs(goal_mixture("actor_goals", actor_goals), window=window)
         super().__init__(observation_dim, goal_columns, lr, batch_size, needs, grad_clip, weight_decay, warmup)
-        self.embed_goal = nn.Linear(len(self.goal_columns), width)
+        self.embed_goal = nn.Linear(self.goal_dim, width)
         self.embed_observation = nn.Linear(observation_dim, width)
         self.embed_action = nn.Linear(action_dim, width)
         self.embed_step = nn.Embedding(window, width)
@@ -60,19 +64,19 @@ class DT(Agent):
 
     def actor_loss(self, batch: Batch) -> Tensor:
         window = batch.window
-        error = (self.predict(window, batch.goals) - window.actions).square().mean(-1)
+        error = (self.predict(window) - window.actions).square().mean(-1)
         return error[window.valid].mean()
 
-    def act(self, observation: Window, goal: Tensor) -> Tensor:
+    def act(self, observation: Window, outcome: Tensor) -> Tensor:
         newest = observation.valid.sum(1) - 1
-        return self.predict(observation, goal)[torch.arange(len(goal), device=goal.device), newest]
+        return self.predict(observation)[torch.arange(len(newest), device=newest.device), newest]
 
-    def predict(self, window: Window, goal: Tensor) -> Tensor:
-        """The actions [B, K, act_dim], each from the states up to its own and the actions before it."""
+    def predict(self, window: Window) -> Tensor:
+        """The actions [B, K, act_dim], each from the outcomes and states up to its own and the actions before it."""
         steps = self.embed_step.weight
         tokens = torch.stack(
             [
-                self.embed_goal(self.goal(goal))[:, None] + steps,
+                self.embed_goal(self.goal(window.outcomes)) + steps,
                 self.embed_observation(self.standardise(window.observations)) + steps,
                 self.embed_action(window.actions) + steps,
             ],

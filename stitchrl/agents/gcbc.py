@@ -1,7 +1,7 @@
 """GCBC: goal-conditioned behavioural cloning, as RvS (Emmons et al., 2022) in the stitching paper's setting.
 
-Makes the action of a state likely for that state and a goal that is reached later. Inputs are standardised, which the
-paper does not do.
+Makes the action of a state likely for that state and a goal that is reached later (RvS-G), or a return that is
+collected from there on (RvS-R). Inputs are standardised, which the paper does not do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
 
 class GCBC(Agent):
     """hidden_dims: widths of the MLP. actor: deterministic (squared error), gaussian or mixture (likelihood).
+    goal_columns: null where outcomes are returns.
 
     orientation: columns of a quaternion (w, x, y, z) that says how the body stands. With it the network is shown where
     the goal lies from the body: its offset and the direction that it lies in from where the body faces; null: where
@@ -36,7 +37,7 @@ class GCBC(Agent):
         hidden_dims: Sequence[int] = (1024, 1024),
         activation: str = "relu",
         actor: str = "deterministic",
-        goal_columns: Sequence[int] = (0, 1),
+        goal_columns: Sequence[int] | None = (0, 1),
         orientation: Sequence[int] | None = None,
         hidden_columns: Sequence[int] = (),
         actor_goals: Mapping[str, Any] = FUTURE,
@@ -46,12 +47,14 @@ class GCBC(Agent):
     ):
         needs = Needs(actor_goals=goal_mixture("actor_goals", actor_goals))
         super().__init__(observation_dim, goal_columns, lr, batch_size, needs, grad_clip)
+        if orientation is not None and goal_columns is None:
+            raise ValueError(f"agent.orientation: {list(orientation)} given; a return lies nowhere, use null")
         self.orientation = orientation and check_columns("orientation", orientation, observation_dim)
         hidden = check_columns("hidden_columns", hidden_columns, observation_dim)
         self.shown = [column for column in range(observation_dim) if column not in hidden] if hidden else slice(None)
         check_choice("actor", actor, list(ACTORS))
         check_choice("activation", activation, list(ACTIVATIONS))
-        goal_dim = len(self.goal_columns) if orientation is None else 4
+        goal_dim = self.goal_dim if orientation is None else 4
         dims = [observation_dim - len(set(hidden)) + goal_dim, *hidden_dims, action_dim]
         self.actor = ACTORS[actor](dims, ACTIVATIONS[activation])
 

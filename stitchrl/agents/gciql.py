@@ -46,7 +46,7 @@ class GCIQL(Agent):
         self.discount, self.expectile = check_share("discount", discount), check_share("expectile", expectile)
         self.alpha, self.target_rate = alpha, check_share("target_rate", target_rate)
         self.actor_loss_name = check_choice("actor_loss", actor_loss, ["ddpgbc", "awr"])
-        dims = [observation_dim + len(self.goal_columns), *hidden_dims]
+        dims = [observation_dim + self.goal_dim, *hidden_dims]
         self.value = mlp([*dims, 1], layer_norm=True)
         self.critic = Twins([dims[0] + action_dim, *hidden_dims, 1])
         self.target_critic = self.make_target("critic")

@@ -40,7 +40,7 @@ class GCIVL(Agent):
         super().__init__(observation_dim, goal_columns, lr, batch_size, needs)
         self.discount, self.expectile = check_share("discount", discount), check_share("expectile", expectile)
         self.alpha, self.target_rate = alpha, check_share("target_rate", target_rate)
-        dims = [observation_dim + len(self.goal_columns), *hidden_dims]
+        dims = [observation_dim + self.goal_dim, *hidden_dims]
         self.value = Twins([*dims, 1])
         self.target_value = self.make_target("value")
         self.actor = GaussianActor([*dims, action_dim])

@@ -48,7 +48,7 @@ class HIQL(Agent):
         self.discount, self.expectile = check_share("discount", discount), check_share("expectile", expectile)
         self.target_rate = check_share("target_rate", target_rate)
         self.low_alpha, self.high_alpha = low_alpha, high_alpha
-        dims = [observation_dim + len(self.goal_columns), *hidden_dims]
+        dims = [observation_dim + self.goal_dim, *hidden_dims]
         self.phi = mlp([*dims, rep_dim], layer_norm=True)
         self.value = Twins([observation_dim + rep_dim, *hidden_dims, 1])
         self.target_phi, self.target_value = self.make_target("phi"), self.make_target("value")

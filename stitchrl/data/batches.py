@@ -8,6 +8,7 @@ from torch import Tensor
 
 from stitchrl.data.episodes import Episodes, take
 from stitchrl.data.paths import Sample
+from stitchrl.data.returns import Returns
 from stitchrl.types import Batch, GoalMixture, Needs, Path, Window
 
 BLOCK = 16  # batches that are drawn at once: so that what a call costs counts little beside what is copied
@@ -16,11 +17,16 @@ BLOCK = 16  # batches that are drawn at once: so that what a call costs counts l
 class BatchSampler:
     """Draws what the agent needs. Raises ValueError for needs that the episodes or each other rule out.
 
+    returns: outcomes are returns along the paths, cut at the horizon; None: they are goals. The random return is that
+    of another transition's path.
+
     The goals' paths have a generator of their own: with one seed, another trajectory sampler changes trajectory goals
     alone, and neither rows nor current and random goals.
     """
 
-    def __init__(self, episodes: Episodes, sample_path: Sample, needs: Needs, seed: int):
+    def __init__(
+        self, episodes: Episodes, sample_path: Sample, needs: Needs, seed: int, returns: Returns | None = None
+    ):
         if needs.window is not None and needs.window > int(episodes.lengths.max()):
             raise ValueError(
                 f"agent.window: {needs.window} given, but the longest episode has {int(episodes.lengths.max())} steps"
@@ -31,7 +37,15 @@ class BatchSampler:
             raise ValueError("agent.actor_goals: windows lead to trajectory goals, expected trajectory: 1")
         if needs.subgoal_steps is not None and needs.actor_goals.current > 0:
             raise ValueError("agent.actor_goals: no subgoal leads to the current state, expected current: 0")
-        self.episodes, self.sample_path, self.needs = episodes, sample_path, needs
+        if returns is not None and needs.value_goals is not None:
+            raise ValueError("agent.value_goals: given, but returns are asked for, and no goals")
+        if returns is not None and needs.actor_goals.current > 0:
+            raise ValueError(
+                "agent.actor_goals: no return is collected on the way to the current state, expected current: 0"
+            )
+        if needs.rewards and episodes.rewards is None:
+            raise ValueError("the agent learns from rewards, and the dataset has none")
+        self.episodes, self.sample_path, self.needs, self.returns = episodes, sample_path, needs, returns
         self._rng = torch.Generator(episodes.device).manual_seed(2 * seed)
         self._path_rng = torch.Generator(episodes.device).manual_seed(2 * seed + 1)
         self._waiting: list[Batch] = []  # drawn and not yet given, the next one last
@@ -49,7 +63,13 @@ class BatchSampler:
         observations, actions = self.episodes.observations, self.episodes.actions
         rows = take(self.episodes.transitions, self._any(len(self.episodes.transitions), size))
         path, goals, random = self._goals(rows, self.needs.actor_goals)
-        batch = Batch(take(observations, rows), take(actions, rows), None, take(observations, goals))
+        if self.returns is None:
+            outcomes = take(observations, goals)
+        else:
+            path = path.first(self.returns.horizon)
+            outcomes = self.returns.ahead(path, rows.new_zeros(1)).squeeze(1)
+            outcomes = torch.where(random[:, None], outcomes.roll(1, 0), outcomes)
+        batch = Batch(take(observations, rows), take(actions, rows), None, outcomes)
         if self.needs.value_goals is not None:
             _, value_goals, _ = self._goals(rows, self.needs.value_goals)
             batch = batch._replace(
@@ -64,8 +84,19 @@ class BatchSampler:
             batch = batch._replace(near_goals=take(observations, near), subgoals=take(observations, subgoals))
         if self.needs.window is not None:
             steps, last = torch.arange(self.needs.window, device=rows.device), path.length[:, None] - 1
-            window = path.ahead(torch.minimum(steps, last))
-            batch = batch._replace(window=Window(take(observations, window), take(actions, window), steps <= last))
+            within = torch.minimum(steps, last)
+            if self.returns is None:
+                asked = outcomes[:, None].expand(-1, self.needs.window, -1)
+            else:
+                asked = self.returns.ahead(path, within)
+            at = path.ahead(within)
+            window = Window(take(observations, at), take(actions, at), steps <= last, asked)
+            batch = batch._replace(window=window)
+        if self.needs.rewards:
+            assert self.episodes.rewards is not None
+            batch = batch._replace(
+                next_observations=take(observations, rows + 1), rewards=take(self.episodes.rewards, rows)
+            )
         return batch
 
     def _goals(self, rows: Tensor, mixture: GoalMixture) -> tuple[Path, Tensor, Tensor]:
