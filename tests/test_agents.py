@@ -16,17 +16,22 @@ from stitchrl.agents.gcbc import GCBC
 from stitchrl.agents.gciql import GCIQL
 from stitchrl.agents.gcivl import GCIVL
 from stitchrl.agents.hiql import HIQL
+from stitchrl.agents.iql import IQL
 from stitchrl.agents.qrl import QRL
+from stitchrl.agents.td3bc import TD3BC
 from stitchrl.command import CONF
 from stitchrl.data.batches import BatchSampler
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.paths import Future
+from stitchrl.data.returns import Returns
 from stitchrl.learner import Learner
 from stitchrl.types import Batch, Window
 
 
 def make_sampler(episodes, agent):
-    return BatchSampler(episodes, Future().bind(episodes), agent.needs, seed=0)
+    """Outcomes are returns where the agent takes them."""
+    returns = Returns(episodes, HORIZON) if agent.goal_columns is None else None
+    return BatchSampler(episodes, Future().bind(episodes), agent.needs, 0, returns)
 
 
 def plain_learner(agent):
@@ -36,10 +41,15 @@ def plain_learner(agent):
 
 # Training
 
+RETURNS, HORIZON = " (returns)", 12
+
 
 def configured(name, seed=0, precision="highest"):
-    """A learner of a small agent from conf/agent."""
+    """A learner of a small agent from conf/agent, on a dataset that asks for returns where its name says so."""
     small = ["budget.hidden_dims=[16,16]", "budget.batch_size=32"]
+    if name.endswith(RETURNS):
+        small.append("dataset=pointmaze_umaze_returns")
+        name = name.removesuffix(RETURNS)
     if name == "gcbc_egocentric":
         small.append("agent.orientation=[0,1,2,3]")  # of an ant in its file; here observations have four columns
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -50,8 +60,9 @@ def configured(name, seed=0, precision="highest"):
 
 
 def walked(learner, count):
-    """Batches of random walks."""
-    episodes = make_episodes(random_walks(count=10, longest=30))
+    """Batches of random walks; steps that begin in the upper half earn."""
+    walks = random_walks(count=10, longest=30)
+    episodes = make_episodes(walks, [walk[:-1, 1].clip(0) for walk in walks])
     learner.agent.fit_scale(episodes.observations)
     sampler = make_sampler(episodes, learner.agent)
     return [sampler.sample(learner.agent.batch_size) for _ in range(count)]
@@ -67,7 +78,10 @@ def weights(learner):
     return torch.cat([tensor.flatten() for tensor in [*learner.agent.state_dict().values(), *learner.averaged]])
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "agent").glob("*.yaml")))
+OF_RETURNS = [name + RETURNS for name in ("gcbc", "gcbc_shuffled", "goal_blind", "gcbc_mixture", "dt")]
+
+
+@pytest.mark.parametrize("name", [*sorted(path.stem for path in (CONF / "agent").glob("*.yaml")), *OF_RETURNS])
 def test_an_agent_trains_reproducibly_and_goes_on_from_a_checkpoint_as_if_never_stopped(name, tmp_path):
     learner, again = configured(name), configured(name)
     batches = walked(learner, 8)
@@ -82,7 +96,7 @@ def test_an_agent_trains_reproducibly_and_goes_on_from_a_checkpoint_as_if_never_
     assert torch.equal(weights(restored), weights(learner)) and not torch.equal(weights(again), weights(learner))
 
 
-@pytest.mark.parametrize("name", ["gcbc", "dt", "gcivl", "gciql", "crl", "qrl", "hiql"])
+@pytest.mark.parametrize("name", ["gcbc", "dt", "gcivl", "gciql", "crl", "qrl", "hiql", "iql", "td3bc"])
 def test_bfloat16_gives_nearly_the_same_losses_and_float32_weights(name):
     exact, rounded, again = (configured(name, precision=precision) for precision in ("highest", "bfloat16", "bfloat16"))
     batches = walked(exact, 5)
@@ -96,7 +110,7 @@ def test_bfloat16_gives_nearly_the_same_losses_and_float32_weights(name):
     assert {tensor.dtype for tensor in rounded.agent.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("kind", [GCIVL, GCIQL, HIQL])
+@pytest.mark.parametrize("kind", [GCIVL, GCIQL, HIQL, IQL, TD3BC])
 def test_target_networks_move_towards_their_online_networks_by_the_target_rate(kind):
     learner = plain_learner(kind(observation_dim=4, action_dim=2, hidden_dims=(8,), target_rate=0.25, batch_size=32))
     first, second = walked(learner, 2)
@@ -109,6 +123,21 @@ def test_target_networks_move_towards_their_online_networks_by_the_target_rate(k
     for target, online in followed.items():
         torch.testing.assert_close(after[target], before[target] + 0.25 * (after[online] - before[target]))
         assert not torch.equal(after[target], after[online])
+
+
+def test_td3bc_teaches_its_actor_in_every_second_update_and_counts_them_over_a_checkpoint(tmp_path):
+    learner = configured("td3bc")
+    learned = []
+    for batch in walked(learner, 5):
+        before = [parameter.clone() for parameter in learner.agent.actor.parameters()]
+        parts = learner.update(batch, torch.Generator())
+        after = learner.agent.actor.parameters()
+        learned.append(not all(torch.equal(*pair) for pair in zip(before, after, strict=True)))
+        assert ("actor_loss" in parts) == learned[-1]
+    assert learned == [False, True, False, True, False]
+    restored = configured("td3bc")
+    restored.load_state_dict(learner.state_dict())
+    assert "actor_loss" in restored.update(walked(restored, 1)[0], torch.Generator())
 
 
 # A world of nine points in a row
@@ -132,7 +161,9 @@ def corridor(straight, count=150, length=24):
         points.append([x, 0, 0, 0])
         actions.append([np.nan])
         lengths.append(steps)
-    return Episodes(torch.tensor(points).float(), torch.tensor(actions).float(), None, torch.tensor(lengths))
+    points, actions = torch.tensor(points).float(), torch.tensor(actions).float()
+    rewards = (points[:, 0] + actions[:, 0] == LAST).float()  # for a step that ends at the right end
+    return Episodes(points, actions, torch.where(actions[:, 0].isnan(), torch.nan, rewards), torch.tensor(lengths))
 
 
 @torch.no_grad()
@@ -141,11 +172,17 @@ def directed(agent):
     here, there = torch.meshgrid(torch.arange(LAST + 1.0), torch.arange(LAST + 1.0), indexing="ij")
     here, there = here[here != there], there[here != there]
     states, goals = (torch.stack([x, *[torch.zeros_like(x)] * 3], 1) for x in (here, there))
+    return (act(agent, states, goals)[:, 0].sign() * (there - here).sign()).mean().item()
+
+
+@torch.no_grad()
+def act(agent, states, outcomes):
+    """Actions at the first step of an episode."""
     if agent.needs.window is not None:
-        padded = states[:, None].repeat(1, agent.needs.window, 1)
+        padded, asked = (tensor[:, None].repeat(1, agent.needs.window, 1) for tensor in (states, outcomes))
         valid = torch.arange(agent.needs.window).expand(len(states), -1) == 0
-        states = Window(padded, torch.zeros(*valid.shape, 1), valid)
-    return (agent.eval().act(states, goals)[:, 0].sign() * (there - here).sign()).mean().item()
+        states = Window(padded, torch.zeros(*valid.shape, 1), valid, asked)
+    return agent.eval().act(states, outcomes)
 
 
 NET = {"hidden_dims": (64, 64), "lr": 3e-3, "batch_size": 64}
@@ -183,43 +220,87 @@ def test_an_agent_learns_to_walk_towards_any_point_of_a_row(kind, updates, setti
     assert directed(agent) > 0.9
 
 
+@pytest.mark.parametrize("kind, updates, settings", [(GCBC, 150, NET), (DT, 150, TRANSFORMER)], ids=["gcbc", "dt"])
+def test_an_agent_of_returns_learns_to_walk_to_the_end_that_earns_what_it_is_asked_for(kind, updates, settings):
+    """To the right for all; to the left for nothing, in steps in which the right end would be reached too."""
+    episodes = corridor(straight=True)
+    torch.manual_seed(0)
+    agent = kind(observation_dim=4, action_dim=1, goal_columns=None, **settings)
+    agent.fit_scale(episodes.observations)
+    learner, sampler = plain_learner(agent.train()), make_sampler(episodes, agent)
+    assert sampler.returns.scale == 1
+    for _ in range(updates):
+        learner.update(sampler.sample(agent.batch_size), torch.Generator())
+    here = torch.arange(1.0, LAST)  # not at an end, where there is one way only
+    states = torch.stack([here, *[torch.zeros_like(here)] * 3], 1)
+    for wanted, away, told in ((1.0, LAST - here, here > 0), (0.0, here, here >= LAST - here)):
+        outcomes = torch.stack([torch.full_like(here, wanted), away / HORIZON], 1)
+        assert (act(agent, states, outcomes)[told, 0].sign() == 2 * wanted - 1).all()
+
+
+REWARDED = NET | {"discount": 0.9, "target_rate": 0.1}
+
+
+@pytest.mark.parametrize(
+    "kind, updates, settings", [(IQL, 300, REWARDED | {"beta": 10.0}), (TD3BC, 300, REWARDED)], ids=["iql", "td3bc"]
+)
+def test_an_agent_of_rewards_learns_to_walk_to_the_end_that_earns_whatever_it_is_asked_for(kind, updates, settings):
+    episodes = corridor(straight=False)
+    torch.manual_seed(0)
+    agent = kind(observation_dim=4, action_dim=1, **settings)
+    agent.fit_scale(episodes.observations)
+    learner, sampler = plain_learner(agent), make_sampler(episodes, agent)
+    for _ in range(updates):
+        learner.update(sampler.sample(agent.batch_size), torch.Generator())
+    here = torch.arange(float(LAST))
+    states = torch.stack([here, *[torch.zeros_like(here)] * 3], 1)
+    for outcomes in (torch.zeros(LAST, 2), torch.ones(LAST, 4)):
+        assert (act(agent, states, outcomes)[:, 0] > 0).all()
+
+
 # What actors are made of
 
 
 def random_window(steps):
-    return Window(torch.randn(5, steps, 4), torch.randn(5, steps, 2), torch.ones(5, steps, dtype=torch.bool))
+    observations, actions, outcomes = (torch.randn(5, steps, columns) for columns in (4, 2, 4))
+    return Window(observations, actions, torch.ones(5, steps, dtype=torch.bool), outcomes)
 
 
 @torch.no_grad()
-def test_dt_predicts_an_action_from_the_goal_the_states_up_to_it_and_the_actions_before_it():
+def test_dt_predicts_an_action_from_the_goals_and_states_up_to_it_and_the_actions_before_it():
     torch.manual_seed(0)
     agent = DT(observation_dim=4, action_dim=2, window=4, width=16, blocks=2, heads=2).eval()
-    window, goal = random_window(4), torch.randn(5, 4)
-    predicted = agent.predict(window, goal)
+    window = random_window(4)
+    predicted = agent.predict(window)
 
-    def changed(changed_window, changed_goal):
+    def changed(**parts):
         """Whether the prediction at each step is another one, in the whole batch."""
-        moved = (agent.predict(changed_window, changed_goal) - predicted).abs().transpose(0, 1).flatten(1) > 1e-6
+        moved = (agent.predict(window._replace(**parts)) - predicted).abs().transpose(0, 1).flatten(1) > 1e-6
         assert torch.equal(moved.any(1), moved.all(1))
         return moved.all(1).tolist()
 
     for step in range(4):
         here = (torch.arange(4) == step)[:, None]
-        observations, actions = (torch.where(here, tensor + 1, tensor) for tensor in window[:2])
-        assert changed(window._replace(observations=observations), goal) == [later >= step for later in range(4)]
-        assert changed(window._replace(actions=actions), goal) == [later > step for later in range(4)]
-    assert all(changed(window, goal + 1))
+        for name in ("observations", "outcomes"):
+            value = getattr(window, name)
+            assert changed(**{name: torch.where(here, value + 1, value)}) == [later >= step for later in range(4)]
+        assert changed(actions=torch.where(here, window.actions + 1, window.actions)) == [
+            later > step for later in range(4)
+        ]
 
 
 @torch.no_grad()
 def test_dt_acts_by_the_prediction_at_the_newest_step_whatever_fills_the_rest_of_the_window():
     torch.manual_seed(0)
     agent = DT(observation_dim=4, action_dim=2, window=4, width=16, blocks=1).eval()
-    window, goal, steps = random_window(4), torch.randn(5, 4), torch.tensor([1, 2, 3, 4, 2])
+    window, steps = random_window(4), torch.tensor([1, 2, 3, 4, 2])
     valid = torch.arange(4) < steps[:, None]
+    observations, actions, outcomes = (
+        tensor * valid[..., None] for tensor in (window.observations, window.actions, window.outcomes)
+    )
     torch.testing.assert_close(
-        agent.act(Window(*(tensor * valid[..., None] for tensor in window[:2]), valid), goal),
-        torch.stack([agent.predict(window, goal)[row, step - 1] for row, step in enumerate(steps)]),
+        agent.act(Window(observations, actions, valid, outcomes), torch.randn(5, 4)),
+        torch.stack([agent.predict(window)[row, step - 1] for row, step in enumerate(steps)]),
     )
 
 
@@ -278,6 +359,8 @@ RATE = "a rate in (0, 1) expected, or null"
         (GCIVL, "goal_columns", [0, 4], ": [0, 4] given, observations have 4"),
         (GCBC, "goal_columns", [-1], ": [-1] given, observations have 4"),
         (GCBC, "orientation", [3, 4, 5, 6], ": [3, 4, 5, 6] given, observations have 4"),
+        (TD3BC, "policy_delay", 0, ": 0 given, a positive number expected"),
+        (IQL, "expectile", 1.0, ": 1.0 given, a number in (0, 1) expected"),
         (QRL, "goal_columns", [0, 1], ": [0, 1] given; qrl compares whole observations, use null"),
         (DT, "heads", 3, ": 3 given, a divisor of the width 128 expected"),
         (DT, "window", 0, ": 0 given, a positive number expected"),
@@ -290,3 +373,9 @@ RATE = "a rate in (0, 1) expected, or null"
 def test_a_setting_that_cannot_be_is_refused_in_one_line(kind, key, value, message):
     with pytest.raises(ValueError, match=f"^{re.escape(f'agent.{key}{message}')}$"):
         kind(observation_dim=4, action_dim=2, **{key: value})
+
+
+def test_an_orientation_is_refused_where_outcomes_are_returns():
+    message = r"^agent\.orientation: \[0, 1, 2, 3\] given; a return lies nowhere, use null$"
+    with pytest.raises(ValueError, match=message):
+        GCBC(observation_dim=4, action_dim=2, goal_columns=None, orientation=[0, 1, 2, 3])

@@ -1,8 +1,8 @@
 """The agents' losses are their papers' equations: here in plain numpy, sample by sample, in double precision.
 
-The equations are those of OGBench (Park et al., 2025), of RvS and of the decision transformer. What they take as given
-(targets, weights of samples, networks that are only looked through) is computed from the weights `held`, what is to be
-learned from the weights `w`: finite differences in `w` check which way gradients go.
+The equations are those of OGBench (Park et al., 2025), of RvS, of the decision transformer, of IQL and of TD3+BC. What
+they take as given (targets, weights of samples, networks that are only looked through) is computed from the weights
+`held`, what is to be learned from the weights `w`: finite differences in `w` check which way gradients go.
 """
 
 import math
@@ -22,8 +22,10 @@ from stitchrl.agents.gcbc import GCBC
 from stitchrl.agents.gciql import GCIQL
 from stitchrl.agents.gcivl import GCIVL
 from stitchrl.agents.hiql import HIQL
+from stitchrl.agents.iql import IQL
 from stitchrl.agents.networks import MixtureActor, frozen, mlp
 from stitchrl.agents.qrl import QRL
+from stitchrl.agents.td3bc import TD3BC
 from stitchrl.types import Batch, Window
 
 SIZE, OBSERVATION, ACTION, WINDOW = 6, 4, 2, 3
@@ -146,7 +148,11 @@ def dt(p, w, held):
     for row in p.rows:
         tokens = []
         for step in range(WINDOW):
-            shown = {"goal": row.goal, "observation": row.window_states[step], "action": row.window_actions[step]}
+            shown = {
+                "goal": row.window_goals[step],
+                "observation": row.window_states[step],
+                "action": row.window_actions[step],
+            }
             tokens += [linear(w, f"embed_{kind}", x) + w["embed_step.weight"][step] for kind, x in shown.items()]
         tokens = [normal(token, w["first_norm.weight"], w["first_norm.bias"]) for token in tokens]
         for block in range(p.settings["blocks"]):
@@ -350,6 +356,44 @@ def hiql(p, w, held):
     return parts
 
 
+def iql(p, w, held):
+    parts = {"value_loss": [], "critic_loss": [], "actor_loss": []}
+    for row in p.rows:
+        acted = join(row.state, row.action)
+        value, following = (dense(held, "value", s, norm=True)[0] for s in (row.state, row.following))
+        q = min(twins(held, "target_critic", acted)[:, 0])
+        error = q - dense(w, "value", row.state, norm=True)[0]
+        parts["value_loss"].append(p.expectile(error) * error**2)
+        target = row.reward + p.settings["discount"] * following
+        parts["critic_loss"].append(sum((target - q) ** 2 for q in twins(w, "critic", acted)[:, 0]))
+        error = negative_log_likelihood(dense(w, "actor", row.state), row.action)
+        parts["actor_loss"].append(p.advantage_weight(q - value, "beta") * error)
+    return parts
+
+
+def td3bc(p, w, held):
+    def pi(w, state, name="actor"):
+        return np.tanh(dense(w, name, state, relu))
+
+    def bounded(noise, bound):
+        p.seen.add("bounded" if abs(noise) > bound else "not bounded")
+        return min(max(noise, -bound), bound)
+
+    drawn = torch.randn(SIZE, ACTION, generator=torch.Generator(), dtype=torch.float64).numpy()
+    size = np.mean([abs(twins(held, "critic", join(row.state, pi(held, row.state)))[0, 0]) for row in p.rows])
+    parts = {"critic_loss": [], "actor_loss": []}
+    for row, noise in zip(p.rows, drawn, strict=True):
+        noise = [bounded(p.settings["policy_noise"] * x, p.settings["noise_clip"]) for x in noise]
+        action = p.clip(pi(held, row.following, "target_actor") + noise)
+        target = row.reward + p.settings["discount"] * min(twins(held, "target_critic", join(row.following, action)))[0]
+        found = twins(w, "critic", join(row.state, row.action))[:, 0]
+        parts["critic_loss"].append(sum((target - q) ** 2 for q in found))
+        action = pi(w, row.state)
+        q = twins(held, "critic", join(row.state, action))[0, 0]
+        parts["actor_loss"].append(np.mean((action - row.action) ** 2) - p.settings["alpha"] * q / size)
+    return parts
+
+
 # Cases
 
 
@@ -368,8 +412,11 @@ METRIC = {"hidden_dims": (7, 5), "latent_dim": 16, "eps": 0.06}
 LATENT = SMALL | {"latent_dim": 3}
 TRANSFORMER = {"goal_columns": [3, 0], "window": WINDOW, "width": 6, "blocks": 2}
 AWR, DDPGBC = {"actor_loss": "awr", "alpha": 3.0}, {"actor_loss": "ddpgbc", "alpha": 0.2}
+REWARDED = {"hidden_dims": (7, 5), "discount": 0.9}
+NOISE = {"policy_noise": 0.3, "noise_clip": 0.4}
 SIDES, LENGTHS, STDS = {"above", "below"}, {"long", "short"}, {"narrowest", "widest", "between"}
 WEIGHTED, CLIPPED = {"weighted", "most weighted"}, {"clipped", "not clipped"}
+BOUNDED = {"bounded", "not bounded"}
 
 CASES = {
     "gcbc": Case(GCBC, gcbc, SMALL),
@@ -385,6 +432,8 @@ CASES = {
     "qrl-ddpgbc": Case(QRL, qrl, METRIC | DDPGBC, LENGTHS | CLIPPED),
     "qrl-awr": Case(QRL, qrl, METRIC | AWR, LENGTHS | WEIGHTED),
     "hiql": Case(HIQL, hiql, VALUE | {"low_alpha": 8.0, "high_alpha": 6.0, "rep_dim": 3}, SIDES | WEIGHTED),
+    "iql": Case(IQL, iql, REWARDED | {"expectile": 0.7, "beta": 1.5}, SIDES | WEIGHTED),
+    "td3bc": Case(TD3BC, td3bc, REWARDED | NOISE | {"alpha": 2.5, "policy_delay": 1}, CLIPPED | BOUNDED),
 }
 TAUGHT = {  # the networks that each loss has gradients for
     GCIVL: {"value_loss": {"value"}, "actor_loss": {"actor"}},
@@ -395,6 +444,8 @@ TAUGHT = {  # the networks that each loss has gradients for
         "dynamics_loss": {"encoder", "distance", "dynamics"},
         "actor_loss": {"actor"},
     },
+    IQL: {"value_loss": {"value"}, "critic_loss": {"critic"}, "actor_loss": {"actor"}},
+    TD3BC: {"critic_loss": {"critic"}, "actor_loss": {"actor"}},
     HIQL: {"value_loss": {"value", "phi"}, "low_actor_loss": {"low_actor"}, "high_actor_loss": {"high_actor"}},
 }
 
@@ -422,9 +473,12 @@ def make(case: Case, seed: int = 0) -> tuple[Agent, Batch, Problem]:
     actions = rng.uniform(-1, 1, (SIZE, ACTION))
     states = rng.permutation(training)[: SIZE * WINDOW].reshape(SIZE, WINDOW, OBSERVATION)
     taken = rng.uniform(-1, 1, (SIZE, WINDOW, ACTION))
+    asked = rng.permutation(training)[: SIZE * WINDOW].reshape(SIZE, WINDOW, OBSERVATION)
+    rewards = rng.normal(0, 2, SIZE)
     valid = np.arange(WINDOW) < rng.integers(1, WINDOW + 1, (SIZE, 1))
     arrays = observations, actions, following, goals, value_goals, reached, near_goals, subgoals
-    batch = Batch(*map(torch.from_numpy, arrays), Window(*map(torch.from_numpy, (states, taken, valid))))
+    window = Window(*map(torch.from_numpy, (states, taken, valid, asked)))
+    batch = Batch(*map(torch.from_numpy, arrays), window, torch.from_numpy(rewards))
 
     columns = case.settings.get("goal_columns", [0, 1, 2, 3])
     mean = training.mean(0)
@@ -443,6 +497,8 @@ def make(case: Case, seed: int = 0) -> tuple[Agent, Batch, Problem]:
             window_states=(states[i] - mean) / std,
             window_actions=taken[i],
             window_valid=valid[i],
+            window_goals=((asked[i] - mean) / std)[:, columns],
+            reward=rewards[i],
         )
         for i in range(SIZE)
     ]
@@ -516,14 +572,16 @@ def test_target_networks_are_copies_that_no_loss_teaches(case):
         assert parameter.requires_grad != name.startswith("target_")
 
 
-@every_critic
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=name) for name, case in CASES.items() if case.kind in TAUGHT and name != "td3bc"]
+)
 def test_the_critics_agents_act_by_the_clipped_mean_of_their_actor(case):
     seen = set()
     for seed in range(10):
         agent, batch, problem = make(case, seed)
         w, expected = weights(agent), []
         for row in problem.rows:
-            network, shown = "actor", join(row.state, row.goal)
+            network, shown = "actor", row.state if case.kind is IQL else join(row.state, row.goal)
             if case.kind is HIQL:
                 network, shown = "low_actor", join(row.state, stretched(dense(w, "high_actor", shown)))
             expected.append(problem.clip(dense(w, network, shown)))
