@@ -21,12 +21,13 @@ from stitchrl.agents.agent import Agent
 from stitchrl.data.batches import BatchSampler
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.paths import Sample, TrajectorySampler
-from stitchrl.evaluate import Evaluator
-from stitchrl.factory import Dataset, make_tasks, open_dataset
-from stitchrl.files import write, write_arrays, write_json
+from stitchrl.data.returns import Returns
+from stitchrl.evaluate import Evaluator, Rewards, calibrate
+from stitchrl.factory import Dataset, make_return_tasks, make_rewards, make_tasks, open_dataset
+from stitchrl.files import write, write_arrays, write_csv, write_json
 from stitchrl.learner import Learner, Precision
 from stitchrl.log import Log
-from stitchrl.summary import HEADLINE, by_segments, group, metrics, success_of, task_summaries
+from stitchrl.summary import HEADLINE, by_segments, group, mean_by_task, metrics, task_summaries
 from stitchrl.types import DatasetSpec
 from stitchrl.types import Path as DataPath
 from stitchrl.worlds import World, make_world
@@ -83,20 +84,31 @@ def run(
 
     torch.manual_seed(settings.seed)
     agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
+    _check_outcomes(agent, spec, settings.agent_name)
     agent.fit_scale(dataset.episodes.observations)
     agent.to(device)
     learner = Learner(agent, settings.steps, settings.decay, settings.average, settings.precision)
     episodes = dataset.episodes.to(device)
     sample_path = goals.bind(episodes)
-    sampler = BatchSampler(episodes, sample_path, agent.needs, settings.seed)
+    returns = None if spec.horizon is None else Returns(episodes, spec.horizon)
+    sampler = BatchSampler(episodes, sample_path, agent.needs, settings.seed, returns)
     rng = torch.Generator(device).manual_seed(settings.seed)
-    augmentation = measure_augmentation(episodes, sample_path, agent.needs.actor_goals.discount, world, goals)
+    discount = agent.needs.actor_goals.discount
+    augmentation = measure_augmentation(episodes, sample_path, discount, world, goals, returns)
+    return_tasks = make_return_tasks(spec, world)  # none where goals are asked for
+    rewards = None if returns is None else Rewards(make_rewards(spec, world), returns.scale, returns.horizon)
     evaluator = Evaluator(
-        world, make_tasks(spec, world), settings.episodes, EVALUATION_SEED, settings.workers, agent.needs.window
+        world,
+        return_tasks or make_tasks(spec, world),
+        settings.episodes,
+        EVALUATION_SEED,
+        settings.workers,
+        agent.needs.window,
+        rewards,
     )
     schedule = [round(settings.steps * (i + 1) / settings.evaluations) for i in range(settings.evaluations)]
 
-    results: list[dict[str, Any]] = []  # one entry per evaluation: {"step", "success": {task: share}}
+    results: list[dict[str, Any]] = []  # one per evaluation: {"step", "success": {task: share}, "return": {task: mean}}
     seconds = {"updating": 0.0, "before": 0.0}  # spent on updates, and on all before this process began
     sizes = None  # of the logs
     checkpoint = out / "checkpoints" / "last.pt"
@@ -110,7 +122,7 @@ def run(
         results, seconds, sizes = state["results"], state["seconds"], state["log_sizes"]
         print(f"{out}: goes on from update {learner.step}", file=sys.stderr)
     else:
-        for stale in [out / "summary.json", checkpoint, *out.glob("events.out.tfevents.*")]:
+        for stale in [out / "summary.json", out / "calibration.csv", checkpoint, *out.glob("events.out.tfevents.*")]:
             stale.unlink(missing_ok=True)  # of a run that this one takes the place of
     write_json(out / "status.json", {"status": "running", "origin": origin})
     write_json(out / "certificate.json", certificate)
@@ -147,8 +159,9 @@ def run(
                 learner.swap()
                 some = None if headline else max(1, settings.episodes // 5)
                 rows, trajectories = evaluator.evaluate(acting.act, some)
-                results.append({"step": learner.step, "success": success_of(rows)})
-                log.evaluation(learner.step, rows, metrics(results[-1]["success"], certificate))
+                means = {key: mean_by_task(rows, key) for key in ("success", "return")}
+                results.append({"step": learner.step, **means})
+                log.evaluation(learner.step, rows, metrics(results[-1], certificate))
             if learner.step == settings.steps:
                 break
             tick = time.monotonic()
@@ -163,6 +176,11 @@ def run(
                 save()
                 saved = time.monotonic()
     write_arrays(out / "trajectories.npz", _tracks(rows, trajectories))
+    if rewards is not None:
+        achieved = calibrate(
+            acting.act, world, return_tasks, EVALUATION_SEED, settings.workers, agent.needs.window, rewards
+        )
+        write_csv(out / "calibration.csv", achieved)
     tasks = task_summaries(certificate, results, rows, settings.episodes)
     summary = {
         "dataset": spec.name,
@@ -242,18 +260,31 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"device: {settings.device!r} given, but PyTorch finds {found} such devices")
 
 
+def _check_outcomes(agent: Agent, spec: DatasetSpec, name: str) -> None:
+    """Whether the agent can do with what the dataset asks for."""
+    if spec.targets and agent.goal_columns:
+        raise ValueError(
+            f"agent {name}: conditioned on goals, but dataset {spec.name} asks for returns; "
+            "gcbc, dt, iql or td3bc expected"
+        )
+    if not spec.targets and (agent.goal_columns is None or agent.needs.rewards):
+        asks = "learns from rewards" if agent.needs.rewards else "conditioned on returns"
+        raise ValueError(f"agent {name}: {asks}, but dataset {spec.name} asks for goals; one with targets expected")
+
+
 def measure_augmentation(
     episodes: Episodes,
     sample_path: Sample,
     discount: float | None,
     world: World,
     goals: TrajectorySampler,
+    returns: Returns | None = None,
     pairs: int = 20_000,
 ) -> dict[str, float | None]:
-    """How often paths really jump, and the contradiction rate of those that do.
+    """How often paths really jump (before the horizon of returns), and the contradiction rate of those that do.
 
     A pair contradicts when the next half cell of the episode's own way leads away from the goal: the walking distance
-    to the goal is larger after it than before. Null where nothing was augmented.
+    to the goal is larger after it than before. Null where nothing was augmented, or where returns are asked for.
     """
     requested = getattr(goals, "p", None)
     if requested is None:
@@ -261,17 +292,18 @@ def measure_augmentation(
     rng = torch.Generator(episodes.device).manual_seed(0)
     drawn = torch.randint(len(episodes.transitions), (pairs,), generator=rng, device=episodes.device)
     path: DataPath = sample_path(episodes.transitions[drawn], discount, rng)
+    if returns is not None:
+        path = path.first(returns.horizon)
     jumped = (path.leave >= 0).any(1)
+    measured = {"requested": requested, "realised": round(float(jumped.float().mean()), 4), "contradiction_rate": None}
+    if returns is not None or not jumped.any():
+        return measured
     rows, goal = path.rows[jumped], path.goal[jumped]
     ahead = max(1, round(world.maze.scale / 2 / (world.speed * world.control_step)))
     later = torch.minimum(rows + ahead, episodes.ends[rows])
     here, then, there = (episodes.observations[at, :2].double().cpu().numpy() for at in (rows, later, goal))
     before, after = (world.maze.distance(xy, there) for xy in (here, then))
-    return {
-        "requested": requested,
-        "realised": round(float(jumped.float().mean()), 4),
-        "contradiction_rate": round(float((after > before).mean()), 4) if len(rows) else None,
-    }
+    return measured | {"contradiction_rate": round(float((after > before).mean()), 4)}
 
 
 def _data_sample(dataset: Dataset, points: int = 20_000) -> dict[str, np.ndarray]:

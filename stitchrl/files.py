@@ -1,10 +1,11 @@
 """Files that are there whole or not at all."""
 
+import csv
 import fcntl
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,18 @@ def write(path: Path, make: Callable[[Path], object]) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write(path, lambda beside: beside.write_text(json.dumps(value, indent=1) + "\n"))
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """rows: at least one, all of the same keys."""
+
+    def make(beside: Path) -> None:
+        with open(beside, "w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write(path, make)
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -8,15 +8,18 @@ import numpy as np
 HEADLINE = 3  # evaluations whose mean is the headline
 
 
-def success_of(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Share of successful episodes of each task."""
+def mean_by_task(rows: Sequence[dict[str, Any]], key: str) -> dict[str, float]:
+    """The mean of `key` over each task's episodes; {} where rows have no such key, as those of goals have no return."""
+    rows = [row for row in rows if key in row]
     names = dict.fromkeys(row["task"] for row in rows)
-    return {name: float(np.mean([row["success"] for row in rows if row["task"] == name])) for name in names}
+    return {name: float(np.mean([row[key] for row in rows if row["task"] == name])) for name in names}
 
 
-def metrics(success: dict[str, float], certificate: dict[str, Any]) -> dict[str, float]:
+def metrics(result: dict[str, Any], certificate: dict[str, Any]) -> dict[str, float]:
     """One evaluation's values by the names of the contract: eval/<task>/success, eval/seen/success ..."""
+    success = result["success"]
     metrics = {f"eval/{name}/success": value for name, value in success.items()}
+    metrics |= {f"eval/{name}/return": value for name, value in result["return"].items()}
     for expect in ("seen", "unseen"):
         values = [success[task["name"]] for task in certificate["tasks"] if task["expect"] == expect]
         if values:
@@ -37,14 +40,23 @@ def _over_time(names: Sequence[str], results: Sequence[dict[str, Any]]) -> dict[
 def task_summaries(
     certificate: dict[str, Any], results: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], episodes: int
 ) -> list[dict[str, Any]]:
-    """Per task: what the certificate says of it and how it went; mean_length is over the last successful episodes."""
+    """Per task: what the certificate says of it and how it went; mean_length is over the last successful episodes.
+
+    A return task has its `target` and `horizon` too, and `return`, the mean of the last three evaluations.
+    """
     summaries = []
     for task in certificate["tasks"]:
-        lengths = [row["length"] for row in rows if row["task"] == task["name"] and row["success"]]
-        keys = ("name", "expect", "status", "segments_needed", "path_length", "step_limit", "ceiling")
+        name = task["name"]
+        lengths = [row["length"] for row in rows if row["task"] == name and row["success"]]
+        keys = ["name", "expect", "status", "segments_needed", "path_length", "step_limit", "ceiling"]
+        returns = {}
+        if "target" in task:
+            keys += ["target", "horizon"]
+            returns["return"] = round(float(np.mean([result["return"][name] for result in results[-HEADLINE:]])), 4)
         summaries.append(
             {key: task[key] for key in keys}
-            | _over_time([task["name"]], results)
+            | returns
+            | _over_time([name], results)
             | {"episodes": episodes, "mean_length": round(float(np.mean(lengths)), 1) if lengths else None}
         )
     return summaries
