@@ -96,6 +96,7 @@ def draw_rewards(axes: Axes, maze: Maze, spec: dict[str, Any], starts: Sequence[
         corner = (x - maze.scale / 2, y - maze.scale / 2)
         colour = {"facecolor": GOLD, "alpha": 0.25 + 0.5 * reward["rate"] / most}
         axes.add_patch(Rectangle(corner, maze.scale, maze.scale, zorder=6, linewidth=0, **colour))
-        axes.text(x, y, f"{reward['rate']:g}", ha="center", va="center", fontsize=14, fontweight="bold", zorder=8)
+        low = y - 0.35 * maze.scale  # below a start in the same cell
+        axes.text(x, low, f"{reward['rate']:g}", ha="center", va="center", fontsize=14, fontweight="bold", zorder=8)
     for cell in starts:
         axes.plot(*maze.to_xy(cell), "o", markersize=18, color="white", markeredgecolor="black", zorder=7)
