@@ -61,7 +61,9 @@ def _cut(source: Source, steps: int, tasks_file: Path | None, seed: int) -> Sour
         raise ValueError(f"--cut: {steps} given, a positive number of steps expected")
     columns, tasks = POSITION, list[Task]()
     if tasks_file is not None:
-        columns, tasks = read_tasks(tasks_file)
+        columns, tasks, returns = read_tasks(tasks_file)
+        if returns:
+            raise ValueError(f"{tasks_file}: episodes are cut between goals, targets given")
         check_columns(columns, source.observation_dim)
     unseen = [task for task in tasks if task.expect == "unseen"]
     pieces, _ = cut(source.read(), steps, unseen, np.random.default_rng([seed, steps]), columns)

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, astuple, fields, replace
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 from stitchrl.audit.certificate import Certificate, certify
 from stitchrl.audit.positions import Positions
+from stitchrl.audit.returns import certify_returns
 from stitchrl.data.cut import cut
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import minari
 from stitchrl.data.formats.source import of_episodes
 from stitchrl.files import locked
-from stitchrl.types import Cell, DatasetSpec, Expectation, Region, Task
+from stitchrl.types import Cell, DatasetSpec, Expectation, Region, ReturnTask, RewardRegion, Task, reward_at
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
 from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
 
@@ -72,28 +73,17 @@ def generate(spec: DatasetSpec, workers: int, if_missing: bool = False) -> None:
 def _generate(spec: DatasetSpec, workers: int) -> None:
     torch.set_num_threads(1)  # threads are for physics; the controller's small products only lose by them
     world = make_world(spec.world, spec.maze)
-    tasks = make_tasks(spec, world)
     if spec.cut is None:
         episodes, contexts, behaviour = collect(spec, world, workers)
-        ceilings = measure_ceilings(spec, world, tasks, workers)
+        ceilings = measure_ceilings(spec, world, workers)
     else:
         joined = open_dataset(joined_twin(spec), workers)
-        unseen = [task for task in tasks if task.expect == "unseen"]
-        episodes, origin = cut(joined.episodes, spec.cut, unseen, np.random.default_rng([spec.seed, spec.cut]))
+        episodes, origin = cut(
+            joined.episodes, spec.cut, parted(spec, world), np.random.default_rng([spec.seed, spec.cut])
+        )
         contexts, behaviour = joined.contexts[origin], joined.manifest["behaviour"]
         ceilings = {task["name"]: task["ceiling"] for task in joined.certificate.tasks}
-    positions = Positions.of_episodes(episodes)
-    certificate = certify(
-        spec.name,
-        episodes.sha256,
-        positions,
-        tasks,
-        world.maze,
-        SUCCESS_RADIUS,
-        spec.min_episodes,
-        spec.control,
-        ceilings,
-    )
+    certificate = _certify(spec, world, episodes, ceilings)
     packages = ("stitchrl", "numpy", "torch", "gymnasium", "gymnasium-robotics", "minari", "mujoco")
     manifest = {
         "name": spec.name,
@@ -116,7 +106,71 @@ def _generate(spec: DatasetSpec, workers: int) -> None:
 
 def joined_twin(spec: DatasetSpec) -> DatasetSpec:
     """The dataset that a cut one has its transitions from: every task is seen there."""
-    return replace(spec, split="joined", cut=None, seen=spec.seen + spec.unseen, unseen=())
+    targets = tuple(replace(target, expect="seen") for target in spec.targets)
+    split = "returnsjoined" if targets else "joined"
+    return replace(spec, split=split, cut=None, seen=spec.seen + spec.unseen, unseen=(), targets=targets)
+
+
+def parted(spec: DatasetSpec, world: World) -> list[Task]:
+    """What no piece of a cut dataset may hold both ends of: unseen tasks; an unseen return's start and best cells."""
+    if not spec.targets:
+        return [task for task in make_tasks(spec, world) if task.expect == "unseen"]
+    most = max(rate for _, rate in make_rewards(spec, world))
+    return [
+        Task(task.name, task.start, region, "unseen")
+        for task in make_return_tasks(spec, world)
+        for region, rate in make_rewards(spec, world)
+        if task.expect == "unseen" and rate == most
+    ]
+
+
+def _certify(spec: DatasetSpec, world: World, episodes: Episodes, ceilings: dict[str, float]) -> Certificate:
+    positions = Positions.of_episodes(episodes)
+    if spec.targets:
+        assert episodes.rewards is not None
+        return certify_returns(
+            spec.name,
+            episodes.sha256,
+            positions,
+            episodes.rewards.numpy(),
+            make_return_tasks(spec, world),
+            world.maze,
+            SUCCESS_RADIUS,
+            spec.min_episodes,
+            spec.control,
+            ceilings,
+        )
+    return certify(
+        spec.name,
+        episodes.sha256,
+        positions,
+        make_tasks(spec, world),
+        world.maze,
+        SUCCESS_RADIUS,
+        spec.min_episodes,
+        spec.control,
+        ceilings,
+    )
+
+
+def make_rewards(spec: DatasetSpec, world: World) -> list[RewardRegion]:
+    """The whole squares of the cells that earn something."""
+    half = world.maze.scale / 2
+    return [RewardRegion(replace(_box(world, cell), half=half), rate) for cell, rate in map(astuple, spec.rewards)]
+
+
+def make_return_tasks(spec: DatasetSpec, world: World) -> list[ReturnTask]:
+    """The evaluated returns: resets in the middle half of their cells, the horizon's steps to collect them in."""
+    return [
+        ReturnTask(
+            name=f"r{target.start[0]}c{target.start[1]}-return-{target.value:g}",
+            start=_box(world, target.start),
+            target=target.value,
+            horizon=spec.horizon or 0,
+            expect=target.expect,
+        )
+        for target in spec.targets
+    ]
 
 
 def make_tasks(spec: DatasetSpec, world: World) -> list[Task]:
@@ -181,7 +235,9 @@ def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np
         "metres_per_s": round(walked / (sum(steps for _, steps in arrived) * world.control_step), 3),
     }
     contexts = np.array([trajectory.plan.number % len(spec.contexts) for trajectory in kept])
-    return _episodes(kept, at_goal), contexts, behaviour_summary
+    rewards = make_rewards(spec, world)
+    earned = [reward_at(rewards, t.observations[1:, :2]) for t in kept] if rewards else at_goal
+    return _episodes(kept, earned), contexts, behaviour_summary
 
 
 def _at_goal(trajectory: Trajectory) -> np.ndarray:
@@ -231,11 +287,11 @@ def _goals(spec: DatasetSpec, world: World) -> list[dict[Cell, tuple[Cell, ...]]
     return goals
 
 
-def _episodes(trajectories: list[Trajectory], at_goal: list[np.ndarray]) -> Episodes:
-    """Reward 1 for a step that ends at the episode's goal, 0 otherwise."""
+def _episodes(trajectories: list[Trajectory], earned: list[np.ndarray]) -> Episodes:
+    """earned: the rewards [T] of each one's steps; where none are specified, 1 for a step that ends at its goal."""
     nothing = np.full((1, trajectories[0].actions.shape[1]), np.nan, np.float32)
     lengths = torch.tensor([len(trajectory.actions) for trajectory in trajectories])
-    rewards = np.concatenate([part for steps in at_goal for part in (steps.astype(np.float32), nothing[0, :1])])
+    rewards = np.concatenate([part for steps in earned for part in (steps.astype(np.float32), nothing[0, :1])])
     return Episodes(
         torch.from_numpy(np.concatenate([trajectory.observations for trajectory in trajectories])),
         torch.from_numpy(np.concatenate([part for t in trajectories for part in (t.actions, nothing)])),
@@ -244,19 +300,51 @@ def _episodes(trajectories: list[Trajectory], at_goal: list[np.ndarray]) -> Epis
     )
 
 
-def measure_ceilings(spec: DatasetSpec, world: World, tasks: list[Task], workers: int) -> dict[str, float]:
-    """The behaviour's own success on each task, within the same limits."""
+def measure_ceilings(spec: DatasetSpec, world: World, workers: int) -> dict[str, float]:
+    """The behaviour's own success on each task, within the same limits. For a return it goes where most is earned."""
+    if spec.targets:
+        return _measure_return_ceilings(spec, world, workers)
+    tasks = make_tasks(spec, world)
     planned = []
     for i, task in enumerate(tasks):
-        for episode in range(CEILING_EPISODES):
-            rng = np.random.default_rng([spec.seed, _CEILING, i, episode])
+        for rng in _ceiling_generators(spec, i):
             start, goal = task.start.sample(rng), task.goal.sample(rng)
             planned.append(Plan(i, start, goal, task.step_limit, rng))
     reached: list[list[bool]] = [[] for _ in tasks]
-    ended = run(behaviour_fleets(world, workers), planned, SUCCESS_RADIUS)
-    for trajectory in tqdm(ended, total=len(planned), desc="ceilings", unit=" episodes", delay=5, leave=False):
+    for trajectory in _walk(world, planned, SUCCESS_RADIUS, workers):
         reached[trajectory.plan.number].append(trajectory.reached)
     return {task.name: float(np.mean(values)) for task, values in zip(tasks, reached, strict=True)}
+
+
+def _measure_return_ceilings(spec: DatasetSpec, world: World, workers: int) -> dict[str, float]:
+    tasks, rewards = make_return_tasks(spec, world), make_rewards(spec, world)
+    planned = []
+    for i, task in enumerate(tasks):
+        steps = [_steps_between(world, task.start, region) for region, _ in rewards]
+        worth = [rate * (task.horizon - taken) for (_, rate), taken in zip(rewards, steps, strict=True)]
+        best = replace(rewards[int(np.argmax(worth))].region, half=task.start.half)
+        for rng in _ceiling_generators(spec, i):
+            start, goal = task.start.sample(rng), best.sample(rng)
+            planned.append(Plan(i, start, goal, task.horizon, rng))
+    attained: list[list[bool]] = [[] for _ in tasks]
+    for trajectory in _walk(world, planned, NOWHERE, workers):
+        earned = reward_at(rewards, trajectory.observations[1:, :2]).sum(dtype=np.float64)
+        attained[trajectory.plan.number].append(bool(earned >= tasks[trajectory.plan.number].target))
+    return {task.name: float(np.mean(values)) for task, values in zip(tasks, attained, strict=True)}
+
+
+def _steps_between(world: World, start: Region, goal: Region) -> float:
+    metres = world.maze.distance(np.array([start.center]), np.array([goal.center]))[0]
+    return float(metres) / (world.speed * world.control_step)
+
+
+def _ceiling_generators(spec: DatasetSpec, task: int) -> list[np.random.Generator]:
+    return [np.random.default_rng([spec.seed, _CEILING, task, episode]) for episode in range(CEILING_EPISODES)]
+
+
+def _walk(world: World, planned: list[Plan], radius: float, workers: int) -> Iterator[Trajectory]:
+    ended = run(behaviour_fleets(world, workers), planned, radius)
+    return tqdm(ended, total=len(planned), desc="ceilings", unit=" episodes", delay=5, leave=False)
 
 
 def _plain(spec: dict[str, Any]) -> dict[str, Any]:

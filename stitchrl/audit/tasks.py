@@ -5,7 +5,9 @@
       - {name: left-to-right, start: {center: [0.0, 0.0], radius: 0.5}, goal: {center: [8.0, 0.0], radius: 0.5}}
 
 A region is used as it is given: all points within `radius` of its centre, or of a square with `half` for half a side.
-`expect` is unseen unless it says seen.
+`expect` is unseen unless it says seen. Of a dataset with rewards returns can be asked for, instead of goals:
+
+      - {name: from-left, start: {center: [0.0, 0.0], radius: 0.5}, target: 100, horizon: 250}
 """
 
 from collections.abc import Mapping
@@ -15,12 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from stitchrl.types import Region, Task
+from stitchrl.types import Expectation, Region, ReturnTask, Task
 
 
 class Tasks(NamedTuple):
     columns: tuple[int, int]  # of the observation, where the achieved goal stands
     tasks: list[Task]
+    returns: list[ReturnTask]  # empty where goals are asked for, as the other is where these are
 
 
 def read_tasks(path: Path) -> Tasks:
@@ -36,12 +39,17 @@ def read_tasks(path: Path) -> Tasks:
         raise ValueError(f"{path}: achieved_goal: columns: {columns!r} given, two column numbers expected")
     if not (isinstance(values["tasks"], list) and values["tasks"]):
         raise ValueError(f"{path}: tasks: expected a list of tasks")
-    tasks = [_task(f"{path}: tasks[{i}]", task) for i, task in enumerate(values["tasks"])]
-    names = [task.name for task in tasks]
+    named = [(f"{path}: tasks[{i}]", task) for i, task in enumerate(values["tasks"])]
+    of_returns = [isinstance(task, Mapping) and "target" in task for _, task in named]
+    if any(of_returns) != all(of_returns):
+        raise ValueError(f"{path}: tasks: goals and targets given, expected either")
+    goals = [] if all(of_returns) else [_task(where, task) for where, task in named]
+    returns = [_return_task(where, task) for where, task in named] if all(of_returns) else []
+    names = [*(task.name for task in goals), *(task.name for task in returns)]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{path}: tasks: the name {name!r} is given {names.count(name)} times")
-    return Tasks((columns[0], columns[1]), tasks)
+    return Tasks((columns[0], columns[1]), goals, returns)
 
 
 def _check_keys(where: str, values: Any, needed: set[str], known: set[str]) -> None:
@@ -56,11 +64,28 @@ def _check_keys(where: str, values: Any, needed: set[str], known: set[str]) -> N
 
 def _task(where: str, values: Any) -> Task:
     _check_keys(where, values, {"name", "start", "goal"}, {"name", "start", "goal", "expect"})
+    expect = _expect(where, values)
+    start, goal = (_region(f"{where}: {key}", values[key]) for key in ("start", "goal"))
+    return Task(str(values["name"]), start, goal, expect)
+
+
+def _return_task(where: str, values: Any) -> ReturnTask:
+    keys = {"name", "start", "target", "horizon"}
+    _check_keys(where, values, keys, keys | {"expect"})
+    target, horizon = values["target"], values["horizon"]
+    if not (_is_number(target) and target > 0):
+        raise ValueError(f"{where}: target: {target!r} given, a number above 0 expected")
+    if not (type(horizon) is int and horizon > 0):
+        raise ValueError(f"{where}: horizon: {horizon!r} given, a number of steps expected")
+    start = _region(f"{where}: start", values["start"])
+    return ReturnTask(str(values["name"]), start, float(target), horizon, _expect(where, values))
+
+
+def _expect(where: str, values: Any) -> Expectation:
     expect = values.get("expect", "unseen")
     if expect not in ("seen", "unseen"):
         raise ValueError(f"{where}: expect: {expect!r} is not one of seen, unseen")
-    start, goal = (_region(f"{where}: {key}", values[key]) for key in ("start", "goal"))
-    return Task(str(values["name"]), start, goal, expect)
+    return expect
 
 
 def _region(where: str, values: Any) -> Region:
