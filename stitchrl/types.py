@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import torch
@@ -161,6 +161,9 @@ class DatasetSpec:
             Target(cell(t["start"], f"targets[{i}].start"), float(t["value"]), t["expect"])
             for i, t in enumerate(values.get("targets") or ())
         )
+        for i, target in enumerate(targets):
+            if target.expect not in get_args(Expectation):
+                raise ValueError(f"dataset.targets[{i}].expect: {target.expect!r} is not one of seen, unseen")
         spec = cls(**{**values, **pairs, "contexts": contexts, "rewards": rewards, "targets": targets})
         if not (bool(rewards) == bool(targets) == (spec.horizon is not None)):
             raise ValueError("dataset: rewards, targets and horizon belong together, expected all of them or none")

@@ -153,3 +153,47 @@ def test_a_dataset_from_before_a_field_was_thought_of_has_the_fields_default(
     assert "length" not in opened.manifest["spec"]
     with pytest.raises(ValueError, match="stored with other contexts or tasks"):
         factory.open_dataset(replace(spec, length=100), workers=1)
+
+
+def test_the_rewards_of_a_return_dataset_are_those_of_a_plain_loop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    spec = replace(load("pointmaze_umaze_returnscut"), transitions=20_000, min_episodes=3)
+    factory.generate(spec, workers=1)
+    opened = factory.open_dataset(spec, workers=1)
+    assert opened.certificate.passed, opened.certificate.problems
+    episodes = opened.episodes
+    rates = {(-1.0, 1.0): 0.2, (1.0, 0.0): 0.05, (-1.0, -1.0): 1.0}  # by the centres of the cells
+    expected = [
+        sum(rate for (x, y), rate in rates.items() if max(abs(after[0] - x), abs(after[1] - y)) <= 0.5)
+        for after in episodes.observations[episodes.transitions + 1].tolist()
+    ]
+    assert episodes.rewards is not None
+    np.testing.assert_allclose(episodes.rewards[episodes.transitions], expected, rtol=1e-6)
+    joined = factory.open_dataset(factory.joined_twin(spec), workers=1)
+    assert joined.manifest["transitions_sha256"] == opened.manifest["transitions_sha256"]
+    assert {task["status"] for task in joined.certificate.tasks} == {"seen"}
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"horizon": None}, "dataset: rewards, targets and horizon belong together, expected all of them or none"),
+        ({"seen": [[[1, 1], [1, 2]]]}, "dataset: targets and pairs (seen, unseen) given, expected either"),
+        ({"horizon": 0}, "dataset.horizon: 0 given, a positive number expected"),
+        (
+            {"rewards": [{"cell": [0, 0], "rate": 1}]},
+            "dataset.rewards[0].cell: cell [0, 0] of maze 'umaze' is not a free cell",
+        ),
+        (
+            {"targets": [{"start": [1, 1], "value": 3, "expect": "often"}]},
+            "dataset.targets[0].expect: 'often' is not one of seen, unseen",
+        ),
+    ],
+)
+def test_a_faulty_return_dataset_is_named_in_one_line(changed: dict, message: str) -> None:
+    values = load("pointmaze_umaze_returns").as_dict()
+    with pytest.raises(ValueError) as caught:
+        DatasetSpec.create(values | changed, make_world("pointmaze", "umaze").maze.cells)
+    assert str(caught.value) == message

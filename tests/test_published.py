@@ -11,6 +11,7 @@ from stitchrl.audit.known import OGBENCH
 PUBLISHED = Path(__file__).parent.parent / "datasets"
 NAMES = sorted(path.name for path in PUBLISHED.iterdir())
 CUTS = [name for name in NAMES if "-cut" in name]
+RETURNS = [name for name in NAMES if "-returns" in name]
 SHORT = [name for name in NAMES if "-short" in name]
 
 
@@ -57,3 +58,24 @@ def test_short_episodes_have_one_length_and_no_episode_joins_ogbenchs_tasks(name
     assert [task["name"] for task in unseen] == pairs
     assert all(task["unordered"] == 0 and task["segments_needed"] > 1 for task in unseen)
     assert {task["segments_needed"] for task in tasks if task["expect"] == "seen"} == {1}
+
+
+@pytest.mark.parametrize("name", RETURNS)
+def test_a_return_is_unseen_by_a_clear_margin_and_a_chain_collects_it(name: str) -> None:
+    spec, tasks = read(name, "manifest")["spec"], read(name, "certificate")["tasks"]
+    assert {task["horizon"] for task in tasks} == {spec["horizon"]}
+    for task in tasks:
+        best = {int(k): value for k, value in task["best_by_segments"].items()}
+        assert best[1] == task["best_in_data"] <= best[2] <= best[3]
+        assert all(best[int(k)] <= value for k, value in task["best_by_segments_upper"].items())
+        if task["expect"] == "unseen":
+            assert task["best_in_data"] < 0.9 * task["target"] < task["target"] <= best[task["segments_needed"]]
+            assert task["elsewhere"] >= 50
+    needed = {task["segments_needed"] for task in tasks if task["expect"] == "unseen"}
+    assert needed == ({3} if "-returns3" in name else set() if "-returnsjoined" in name else {2})
+
+
+def test_twins_of_returns_have_the_same_transitions() -> None:
+    joined, cut = (read(f"pointmaze-umaze-returns{split}-v0", "manifest") for split in ("joined", "cut"))
+    assert joined["transitions_sha256"] == cut["transitions_sha256"]
+    assert joined["spec"]["rewards"] == cut["spec"]["rewards"]

@@ -47,6 +47,7 @@ METHODS = {
     "qrl": Method("QRL", ["agent=qrl", "agent.latent_dim=64", *TD], (1, 3), "#c2a02a"),
     "dt": Method("DT", DT, (1, 3), "#4fb3c8"),
     "dt_stitch": Method("DT, augmented", DT, (1, 3), "#d69fb0", "stitch"),
+    "gcbc_no_velocity": Method("cloning, velocity hidden", ["agent=gcbc_no_velocity"], (1, 3), "#12406b"),
     "goal_blind": Method("goal-blind", ["agent=goal_blind"], (1, 3), "#777777"),
     "gcbc_shuffled": Method("shuffled goals", ["agent=gcbc_shuffled"], (1, 3), "#bbbbbb"),
 }

@@ -1,6 +1,6 @@
 """The stitching paper's table: RvS and DT on its point mazes, with and without temporal augmentation, five seeds.
 
-    python benchmarks/tables/paper.py [--methods RvS] [--processes 2]
+    python benchmarks/tables/paper.py [--methods RvS] [--mazes umaze] [--processes 2]
 
 Smaller and shorter than the paper's (1,000,000 updates of 2 x 1024 for RvS, 200,000 for DT), as METHODS below says.
 Runs what has no row in paper.csv, under runs/paper/, and prints success on unseen tasks, the mean of the last three
@@ -76,13 +76,14 @@ def show(rows: list[Row]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", default=",".join(METHODS), help="only these")
+    parser.add_argument("--mazes", default=",".join(MAZES), help="only these")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     options = parser.parse_args()
     jobs = [
         job(name, maze, goals, seed)
         for seed in SEEDS
         for name in options.methods.split(",")
-        for maze in MAZES
+        for maze in options.mazes.split(",")
         for goals in METHODS[name].paper
     ]
     run_all(jobs, options.processes, TABLE, lambda: report_rows(RUNS))

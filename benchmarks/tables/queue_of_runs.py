@@ -1,17 +1,21 @@
 """A queue of training runs, several at a time, and the table of what they found. What benchmarks share."""
 
 import csv
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from statistics import fmean
 from threading import Lock
 from typing import Any, NamedTuple
 
 from stitchrl.files import write
 from stitchrl.report.runs import find_runs
 from stitchrl.report.tables import to_csv
+
+LOGS = 5  # at the end of a run: of single batches
 
 Row = dict[str, Any]
 
@@ -62,8 +66,22 @@ def run_all(jobs: Sequence[Job], processes: int, table: Path, find_rows: Callabl
 
 
 def report_rows(folder: Path) -> list[Row]:
-    """The report's row of every finished run in a folder."""
-    return list(csv.DictReader(to_csv(find_runs([folder])).splitlines()))
+    """The report's row of every finished run in a folder, and what a skeptic asks for besides."""
+    rows = list(csv.DictReader(to_csv(find_runs([folder])).splitlines()))
+    return [row | circumstances(Path(row["folder"])) for row in rows]
+
+
+def circumstances(folder: Path) -> Row:
+    """Mean path length (m) and ceiling of a run's seen and unseen tasks, and the actor's loss in its last logs."""
+    tasks = json.loads((folder / "summary.json").read_text())["tasks"]
+    row: Row = {}
+    for expect in ("seen", "unseen"):
+        for key in ("path_length", "ceiling"):
+            values = [task[key] for task in tasks if task["expect"] == expect and task[key] is not None]
+            row[f"{expect}_{key}"] = round(fmean(values), 4) if values else None
+    logged = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    losses = [entry["train/actor_loss"] for entry in logged[-LOGS:] if "train/actor_loss" in entry]
+    return row | {"actor_loss": round(fmean(losses), 4) if losses else None}
 
 
 def read_csv(path: Path) -> list[Row]:

@@ -15,6 +15,7 @@ from PIL import Image
 from stitchrl.files import write
 from stitchrl.mazes import Maze
 from stitchrl.report.figure import SCALES, clear_frame, draw_points, draw_tasks, draw_walls
+from stitchrl.report.return_card import draw_rewards, return_purpose, return_rows, return_words, reward_words
 from stitchrl.report.statistics import number
 from stitchrl.types import DatasetSpec
 
@@ -62,7 +63,10 @@ def save_picture(
     clear_frame(axes)
     draw_walls(axes, maze)
     draw_points(axes, xy, contexts)
-    draw_tasks(axes, maze, [task["name"] for task in certificate["tasks"]])
+    if asks_returns(manifest["spec"]):
+        draw_rewards(axes, maze, manifest["spec"], [target["start"] for target in manifest["spec"]["targets"]])
+    else:
+        draw_tasks(axes, maze, [task["name"] for task in certificate["tasks"]])
     canvas.draw()
     # A palette makes it three times smaller: pictures are committed.
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
@@ -73,13 +77,18 @@ def maze_of(manifest: dict[str, Any]) -> Maze:
     return Maze(manifest["spec"]["maze"], SCALES[manifest["spec"]["world"]])
 
 
+def asks_returns(spec: dict[str, Any]) -> bool:
+    """Whether the dataset asks for returns; older manifests do not have the key."""
+    return bool(spec.get("targets"))
+
+
 def describe(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
     """The card as Markdown."""
     name, spec = manifest["name"], manifest["spec"]
     dataset = " ".join([f"dataset={spec['world']}_{spec['maze']}_{spec['split']}", *overrides(spec)])
     several = ", coloured by the context of their episode" if len(spec["contexts"]) > 1 else ""
-    caption = (
-        f"Dots: positions in the data{several}. Circles: where tasks start. Stars: their goals. Letters: the tasks."
+    caption = f"Dots: positions in the data{several}. Circles: where tasks start. " + (
+        "Gold: what a step that ends there earns." if asks_returns(spec) else "Stars: their goals. Letters: the tasks."
     )
     return f"""# {name}
 
@@ -160,6 +169,8 @@ def overrides(spec: dict[str, Any]) -> list[str]:
 def purpose(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
     """One paragraph: what the dataset tests."""
     name, spec = manifest["name"], manifest["spec"]
+    if asks_returns(spec):
+        return return_purpose(manifest, certificate)
     split, unseen = spec["split"], [task for task in certificate["tasks"] if task["expect"] == "unseen"]
     needed = [task["segments_needed"] for task in unseen if task["segments_needed"] is not None]
 
@@ -220,12 +231,13 @@ def facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         rewarded, others = "the step that reaches", "not in the data"
     else:
         rewarded, others = "each step that ends within the success radius of", "in the data too"
+    reward = f"1 for {rewarded} the episode's own goal, 0 otherwise"
     return [
         ("Body", body),
         ("Maze", f"`{maze.name}`: {rows} x {columns} cells of {maze.scale:g} m, walls included, centred on (0, 0)"),
         ("Observation", observation),
         ("Action", action),
-        ("Reward", f"1 for {rewarded} the episode's own goal, 0 otherwise"),
+        ("Reward", reward_words(spec, maze) if asks_returns(spec) else reward),
         ("Transitions", f"{manifest['transitions']:,}"),
         (
             "Episodes",
@@ -247,6 +259,9 @@ def facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
 def tasks(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
     """The table of tasks and what its columns mean."""
     maze, epsilon = maze_of(manifest), certificate["epsilon"]
+    if asks_returns(manifest["spec"]):
+        header, rows = return_rows(certificate)
+        return f"{table(header, rows, 'lllrrrrrrrrr')}\n\n{wrap(return_words(certificate, maze))}"
     ends = {
         f"r{a[0]}c{a[1]}-to-r{b[0]}c{b[1]}": " to ".join("({:g}, {:g})".format(*maze.to_xy(cell)) for cell in (a, b))
         for a, b in manifest["spec"]["seen"] + manifest["spec"]["unseen"]
@@ -293,7 +308,9 @@ def verdict(certificate: dict[str, Any]) -> str:
     if not certificate["pass"]:
         return "\n".join(["**It fails:**", "", *(f"- {problem}" for problem in certificate["problems"]), "", hashes])
     words = "**It passes**: every task has the status that it expects"
-    if any(task["expect"] == "unseen" for task in certificate["tasks"]):
+    if any("target" in task for task in certificate["tasks"]):
+        words += ", and for every unseen target there is a chain of episodes that collects it"
+    elif any(task["expect"] == "unseen" for task in certificate["tasks"]):
         words += (
             f", and for every unseen one there is a chain of episodes from start to goal, and at least "
             f"{certificate['min_episodes']} episodes begin in its start and as many visit its goal"
