@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 import torch
 from conftest import command, make_episodes, random_walks
-from test_agents import configured, walked
+from test_agents import HORIZON, configured, walked
 
 from stitchrl import __main__ as experiment
 from stitchrl.command import identity
 from stitchrl.data.batches import BatchSampler
 from stitchrl.data.paths import Stitch
+from stitchrl.data.returns import Returns
 
 AGENTS = ["gcbc", "gcbc_gaussian", "gcbc_mixture", "gcbc_egocentric", "gcivl", "gciql", "crl", "qrl", "hiql"]
-AGENTS += ["goal_blind", "gcbc_shuffled"]  # not dt: it takes the valid steps of a window, and `meta` cannot count them
+AGENTS += ["goal_blind", "gcbc_shuffled", "gcbc (returns)", "iql"]
+# Not dt, which takes the valid steps of a window, nor td3bc, which counts its updates: `meta` cannot tell how many.
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
@@ -63,13 +65,16 @@ def test_a_run_on_another_kind_of_device_is_another_run() -> None:
 
 
 @cuda
-@pytest.mark.parametrize("name", ["gcbc", "dt", "hiql"])
+@pytest.mark.parametrize("name", ["gcbc", "dt", "hiql", "dt (returns)", "td3bc"])
 def test_batches_are_drawn_and_learned_on_the_gpu(name: str) -> None:
     device = torch.device("cuda")
     learner = configured(name)
-    episodes = make_episodes(random_walks(count=50, longest=30)).to(device)
+    walks = random_walks(count=50, longest=30)
+    episodes = make_episodes(walks, [walk[:-1, 1].clip(0) for walk in walks]).to(device)
     learner.agent.to(device)
-    sampler = BatchSampler(episodes, Stitch(0.5, 10, 3, None, 0).bind(episodes), learner.agent.needs, seed=0)
+    returns = Returns(episodes, HORIZON) if learner.agent.goal_columns is None else None
+    sample_path = Stitch(0.5, 10, 3, None, 0).bind(episodes)
+    sampler = BatchSampler(episodes, sample_path, learner.agent.needs, 0, returns)
     rng = torch.Generator(device).manual_seed(0)
     for _ in range(20):
         parts = learner.update(sampler.next(32), rng)

@@ -21,9 +21,9 @@ from stitchrl.report.charts import stuck_in
 from stitchrl.report.formats import as_csv, as_latex
 from stitchrl.report.page import render, sections, share
 from stitchrl.report.rows import warnings
-from stitchrl.report.runs import BadInput, Trajectory, find_runs, find_unfinished, read_curves
+from stitchrl.report.runs import BadInput, Trajectory, find_runs, find_unfinished, read_calibration, read_curves
 from stitchrl.report.statistics import Estimate, Interval
-from stitchrl.report.tables import Table, heat_table, resampled_tables, success_table
+from stitchrl.report.tables import Table, heat_table, resampled_tables, success_table, task_table
 
 
 def add_evaluations(folder, steps=(500, 1000)):
@@ -52,9 +52,45 @@ def make_sweep(root, seeds=8):
             add_arrays(folder)
 
 
+def make_return_run(root, seed, achieved):
+    """A run that was asked for returns from one start: 0, which it achieves, and 100, of which it achieves so much."""
+    tasks = [
+        {"name": f"r1c2-return-{target:g}", "expect": expect, "status": expect, "segments_needed": segments}
+        | {"target": target, "horizon": 250, "return": of, "path_length": None, "mean_length": None, "ceiling": 1.0}
+        | {"success": success, "final": success, "best": success, "episodes": 150}
+        for target, expect, segments, of, success in ((100.0, "unseen", 2, achieved, 0.0), (30.0, "seen", 1, 44.0, 1.0))
+    ]
+    augmentation = {"requested": 0.5, "realised": 0.5, "contradiction_rate": None}
+    name = "pointmaze-umaze-returns-v0"
+    folder = make_run(root, name, "stitch", seed=seed, tasks=tasks, augmentation=augmentation, by_segments={})
+    lines = ["start,target,achieved,episodes", "r1c2,0.0,1.5,20", f"r1c2,100.0,{achieved},20"]
+    (folder / "calibration.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
 def pages(root, **options):
     runs = find_runs([root])
     return render(sections(runs, options.get("videos", False)), runs, find_unfinished([root]))
+
+
+def test_returns_are_shown_beside_their_targets_and_against_what_is_asked_for(tmp_path):
+    for seed, achieved in enumerate((40.0, 60.0)):
+        folder = make_return_run(tmp_path, seed, achieved)
+    runs = find_runs([tmp_path])
+    assert read_calibration(runs[1]) == {"r1c2": {0.0: 1.5, 100.0: 60.0}}
+    table = task_table(runs, runs[0].dataset)
+    columns = [table.columns.index(name) for name in ("task", "target", "return", "success")]
+    assert [[str(row[column]) for column in columns] for row in table.rows] == [
+        ["r1c2-return-100", "100.0", "50.00 (40.00 60.00)", "0.00 (0.00 0.00)"],
+        ["r1c2-return-30", "30.0", "44.00 (44.00 44.00)", "1.00 (1.00 1.00)"],
+    ]
+    assert "path m" not in table.columns
+    page = pages(tmp_path)
+    [chart] = re.findall(r'<svg class="chart"(?:(?!</svg>).)*from r1c2</title>.*?</svg>', page, re.DOTALL)
+    assert ">100</text>" in chart and "gcbc, stitch: 50.00 (40.00 60.00)" in chart
+    (folder / "calibration.csv").write_text("start,target\nr1c2,0\n")
+    with pytest.raises(BadInput, match=r"calibration\.csv: damaged; columns start, target, achieved expected"):
+        pages(tmp_path)
 
 
 def test_success_by_agent_and_goals(tmp_path):

@@ -26,21 +26,28 @@ class Series:
     points: list[tuple[float, Estimate]]
 
 
-def line_chart(title: str, x_label: str, series: Sequence[Series], dodge: float = 0.0) -> Markup:
+def line_chart(
+    title: str, x_label: str, series: Sequence[Series], dodge: float = 0.0, most: float = 1.0, diagonal: bool = False
+) -> Markup:
     """Success against x: the mean with Student's interval, or with a thin line for each seed where there is none.
 
-    dodge: by how much of x one series stands beside the last, so that they do not hide each other.
+    dodge: by how much of x one series stands beside the last, so that they do not hide each other. most: that y must
+    have room for, where it is no share. diagonal: whether a line shows where y equals x.
     """
     xs = [x for one in series for x, _ in one.points]
     span = (min(xs) - 0.5, max(xs) + 0.5) if dodge else (0.0, max(xs) * 1.02)
     ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(*span)
+    levels = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, most)
+    top = float(levels[-1])
 
     def at(x: float, y: float) -> tuple[float, float]:
-        across = (x - span[0]) / (span[1] - span[0])
-        return LEFT + across * (WIDTH - LEFT - RIGHT), TOP + (1 - y) * (HEIGHT - TOP - BOTTOM)
+        across, up = (x - span[0]) / (span[1] - span[0]), min(max(y, 0.0), top) / top
+        return LEFT + across * (WIDTH - LEFT - RIGHT), TOP + (1 - up) * (HEIGHT - TOP - BOTTOM)
 
     parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><title>{escape(title)}</title>']
-    for y in (0, 0.25, 0.5, 0.75, 1):
+    if diagonal:
+        parts.append(f'<path class="rule" d="{_way([at(0, 0), at(min(span[1], top), min(span[1], top))])}"/>')
+    for y in levels:
         (left, level), (right, _) = at(span[0], y), at(span[1], y)
         parts.append(f'<path class="rule" d="M{left:.1f} {level:.1f}H{right:.1f}"/>')
         parts.append(f'<text x="{left - 5:.1f}" y="{level + 4:.1f}" text-anchor="end">{y:g}</text>')
@@ -59,8 +66,8 @@ def _series(one: Series, aside: float, at: Callable[[float, float], tuple[float,
     parts = []
     halves = [half for _, value, _ in known if (half := value.half_width) is not None]
     if known and len(halves) == len(known):
-        high = [at(x, min(1.0, mean + half)) for (x, _, mean), half in zip(known, halves, strict=True)]
-        low = [at(x, max(0.0, mean - half)) for (x, _, mean), half in zip(known, halves, strict=True)]
+        high = [at(x, mean + half) for (x, _, mean), half in zip(known, halves, strict=True)]
+        low = [at(x, mean - half) for (x, _, mean), half in zip(known, halves, strict=True)]
         parts.append(f'<path class="band" d="{_way([*high, *reversed(low)])}Z"/>')
         if aside or len(known) == 1:
             parts += [f'<path d="{_way(ends)}"/>' for ends in zip(high, low, strict=True)]

@@ -13,7 +13,7 @@ from stitchrl.report.charts import Series, line_chart, rollouts, stuck_in
 from stitchrl.report.figure import maze_of
 from stitchrl.report.formats import as_csv, as_latex
 from stitchrl.report.rows import Group, conclusion, far_tasks, group_rows, groups, twin_datasets, twin_rows, warnings
-from stitchrl.report.runs import Run, Trajectory, read_curves, read_trajectories
+from stitchrl.report.runs import Run, Trajectory, read_calibration, read_curves, read_trajectories
 from stitchrl.report.statistics import Estimate, Interval, number
 from stitchrl.report.tables import Entry, Table
 from stitchrl.report.video import video
@@ -101,7 +101,7 @@ def dataset_section(runs: Sequence[Run], dataset: str, look: dict[tuple[str, str
     if by_segments:
         drawing = line_chart("Success against segments", "segments needed", by_segments, dodge=0.06)
         section.charts.append(Figure("Success against segments needed", drawing))
-    section.charts += curves(here, section.legend)
+    section.charts += curves(here, section.legend) + calibrations(here, section.legend)
     far = far_tasks(dataset, runs)
     for group in here:
         section.mazes.append(maze_figure(group, far, videos))
@@ -131,6 +131,27 @@ def curves(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> list[Fig
             absent = sum(curve is None for of_group in found for curve in of_group)
             note = f"No eval.jsonl in {absent} runs." if absent else ""
             figures.append(Figure(f"Success on {kind} tasks against gradient steps", drawing, note))
+    return figures
+
+
+def calibrations(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> list[Figure]:
+    """Achieved returns against those asked for, from each start; none of a dataset that asks for goals."""
+    found = [[known for run in group.present if (known := read_calibration(run))] for group in here]
+    figures = []
+    for start in dict.fromkeys(start for of_group in found for known in of_group for start in known):
+        series = []
+        for of_group, (look, name) in zip(found, legend, strict=True):
+            tracks = [known[start] for known in of_group if start in known]
+            targets = sorted(set.intersection(*(set(track) for track in tracks))) if tracks else []
+            points = [(target, Estimate(tuple(track[target] for track in tracks))) for target in targets]
+            if points:
+                series.append(Series(look, name, points))
+        if not series:
+            continue
+        most = max(y for one in series for x, value in one.points for y in (x, *value.present))
+        title = f"Achieved return against the one asked for, from {start}"
+        drawing = line_chart(title, "return asked for", series, most=most, diagonal=True)
+        figures.append(Figure(title, drawing, "Thin: what is asked for."))
     return figures
 
 

@@ -238,7 +238,9 @@ class TaskRow:
     status: str
     segments_needed: int | None
     path_length: float | None  # metres
+    target: float | None  # None where a goal is asked for
     success: Estimate
+    achieved: Estimate  # the return
     ceiling: float | None
     mean_length: float | None  # steps of successful episodes
 
@@ -259,7 +261,9 @@ def task_rows(runs: Sequence[Run]) -> list[TaskRow]:
                 status=known[0]["status"],
                 segments_needed=known[0]["segments_needed"],
                 path_length=known[0]["path_length"],
+                target=known[0].get("target"),
                 success=Estimate(tuple(tasks[name]["success"] if name in tasks else None for tasks in found)),
+                achieved=Estimate(tuple(tasks[name].get("return") if name in tasks else None for tasks in found)),
                 ceiling=average([task["ceiling"] for task in known]),
                 mean_length=average([tasks[name]["mean_length"] for tasks in found if name in tasks]),
             )

@@ -1,5 +1,6 @@
 """Run folders, as the experiment writes them, read back as plain values. Only files are read."""
 
+import csv
 import json
 import re
 import zipfile
@@ -235,6 +236,20 @@ def read_curves(run: Run) -> dict[str, dict[int, float]] | None:
             raise BadInput(f"{path}: task {task!r}; a task of {run.folder / 'summary.json'} expected")
         shares[expect[task]][step].append(sum(successes) / len(successes))
     return {kind: {step: float(np.mean(of)) for step, of in by_step.items()} for kind, by_step in shares.items()}
+
+
+def read_calibration(run: Run) -> dict[str, dict[float, float]] | None:
+    """The return achieved by target by start, {"r1c2": {100.0: 46.2, ...}, ...}; None without a calibration.csv."""
+    path = run.folder / "calibration.csv"
+    if not path.exists():
+        return None
+    found: dict[str, dict[float, float]] = defaultdict(dict)
+    try:
+        for row in csv.DictReader(path.read_text().splitlines()):
+            found[row["start"]][float(row["target"])] = float(row["achieved"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path}: damaged; columns start, target, achieved expected") from error
+    return dict(found)
 
 
 def find_unfinished(paths: Iterable[Path]) -> list[tuple[Path, str]]:

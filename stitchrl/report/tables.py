@@ -157,14 +157,17 @@ def heat_table(runs: Sequence[Run], dataset: str) -> Table:
 
 
 def task_table(runs: Sequence[Run], dataset: str) -> Table:
-    columns = ("agent", "goals", "task", "expect", "status", "segments", "path m", "success", "ceiling", "steps")
+    of_dataset = [row for row in task_rows(runs) if row.dataset == dataset]
+    returns = any(row.target is not None for row in of_dataset)
+    asked = ("target", "return") if returns else ("path m",)
     rows: list[tuple[Entry, ...]] = []
-    for row in task_rows(runs):
-        if row.dataset == dataset:
-            needed = "none" if row.segments_needed is None else row.segments_needed
-            steps = None if row.mean_length is None else round(row.mean_length)
-            told = (row.agent, row.goals, row.task, row.expect, row.status, needed, row.path_length)
-            rows.append((*told, row.success, row.ceiling, steps))
+    for row in of_dataset:
+        needed = "none" if row.segments_needed is None else row.segments_needed
+        steps = None if row.mean_length is None else round(row.mean_length)
+        told = (row.target, row.achieved) if returns else (row.path_length,)
+        task = (row.agent, row.goals, row.task, row.expect, row.status, needed)
+        rows.append((*task, *told, row.success, row.ceiling, steps))
+    columns = ("agent", "goals", "task", "expect", "status", "segments", *asked, "success", "ceiling", "steps")
     note = "Steps: the mean over successful episodes of the last evaluation."
     return Table(f"{stem(dataset)}-tasks", f"{dataset}: every task of every agent", columns, rows, note)
 
