@@ -69,7 +69,7 @@ def test_batches_are_drawn_and_learned_on_the_gpu(name: str) -> None:
     learner = configured(name)
     episodes = make_episodes(random_walks(count=50, longest=30)).to(device)
     learner.agent.to(device)
-    sampler = BatchSampler(episodes, Stitch(0.5, 10, 3, None, 0).bind(episodes), learner.agent.needs, seed=0)
+    sampler = BatchSampler(episodes, Stitch(0.5, 10, 3, None, None, 0).bind(episodes), learner.agent.needs, seed=0)
     rng = torch.Generator(device).manual_seed(0)
     for _ in range(20):
         parts = learner.update(sampler.next(32), rng)
