@@ -22,6 +22,7 @@ SEEDS = range(3)
 DATASETS = ("umaze_joined", "umaze_cut3", "umaze_regions", "medium_short")
 AGENTS = ("gcbc_egocentric", "hiql", "goal_blind", "gcbc_shuffled")
 AUGMENTED = ("gcbc_egocentric", "hiql")
+GOALS = ("future", "stitch", "onward")
 
 
 def job(dataset: str, agent: str, goals: str, seed: int) -> Job:
@@ -41,7 +42,7 @@ def show(rows: list[Row]) -> None:
     for dataset in DATASETS:
         far = "unseen_success" if dataset.endswith(("regions", "short")) else "far_success"
         for agent in AGENTS:
-            for goals in ("future", "stitch") if agent in AUGMENTED else ("future",):
+            for goals in GOALS if agent in AUGMENTED else GOALS[:1]:
                 cells = [str(success(rows, dataset, agent, goals, kind)) for kind in (far, "seen_success")]
                 table.add_row(f"antmaze_{dataset}", agent, goals, *cells)
     Console(width=160).print(table)
@@ -58,7 +59,7 @@ def main() -> None:
         for seed in SEEDS
         for agent in options.agents.split(",")
         for dataset in options.datasets.split(",")
-        for goals in (("future", "stitch") if agent in AUGMENTED else ("future",))
+        for goals in (GOALS if agent in AUGMENTED else GOALS[:1])
     ]
     run_all(jobs, options.processes, TABLE, lambda: report_rows(RUNS))
     show(read_csv(TABLE))
