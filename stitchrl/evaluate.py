@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from stitchrl.types import RETURN_DIM, Policy, ReturnTask, RewardRegion, Task, Window, reward_at
+from stitchrl.types import RETURN_DIM, Policy, ReturnTask, RewardRegion, Task, Window, collected, reward_at
 from stitchrl.worlds import SUCCESS_RADIUS, World
 from stitchrl.worlds.rollout import NOWHERE, Fleet, Plan, Trajectory, run
 
@@ -24,9 +24,6 @@ class Rewards(NamedTuple):
     regions: Sequence[RewardRegion]
     scale: float
     horizon: int
-
-    def collected(self, trajectory: Trajectory) -> float:
-        return float(reward_at(self.regions, trajectory.observations[1:, :2]).sum(dtype=np.float64))
 
 
 class PolicyController:
@@ -130,9 +127,13 @@ class Evaluator:
         }
         if self.rewards is None:
             return row
-        collected = self.rewards.collected(trajectory)
-        attained = {"success": collected >= plan.target, "goal": None}
-        return row | attained | {"target": plan.target, "return": round(collected, 4)}
+        attained = collected(self.rewards.regions, trajectory.observations[1:, :2])
+        return row | {
+            "success": attained >= plan.target,
+            "goal": None,
+            "target": plan.target,
+            "return": round(attained, 4),
+        }
 
 
 def _plan(number: int, task: Task | ReturnTask, rng: np.random.Generator) -> Plan:

@@ -20,7 +20,7 @@ from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import minari
 from stitchrl.data.formats.source import of_episodes
 from stitchrl.files import locked
-from stitchrl.types import Cell, DatasetSpec, Expectation, Region, ReturnTask, RewardRegion, Task, reward_at
+from stitchrl.types import Cell, DatasetSpec, Expectation, Region, ReturnTask, RewardRegion, Task, collected, reward_at
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
 from stitchrl.worlds.rollout import NOWHERE, Fleet, Plan, Trajectory, run
 
@@ -114,11 +114,12 @@ def parted(spec: DatasetSpec, world: World) -> list[Task]:
     """What no piece of a cut dataset may hold both ends of: unseen tasks; an unseen return's start and best cells."""
     if not spec.targets:
         return [task for task in make_tasks(spec, world) if task.expect == "unseen"]
-    most = max(rate for _, rate in make_rewards(spec, world))
+    rewards = make_rewards(spec, world)
+    most = max(rate for _, rate in rewards)
     return [
         Task(task.name, task.start, region, "unseen")
         for task in make_return_tasks(spec, world)
-        for region, rate in make_rewards(spec, world)
+        for region, rate in rewards
         if task.expect == "unseen" and rate == most
     ]
 
@@ -327,8 +328,8 @@ def _measure_return_ceilings(spec: DatasetSpec, world: World, workers: int) -> d
             planned.append(Plan(i, start, goal, task.horizon, rng))
     attained: list[list[bool]] = [[] for _ in tasks]
     for trajectory in _walk(world, planned, NOWHERE, workers):
-        earned = reward_at(rewards, trajectory.observations[1:, :2]).sum(dtype=np.float64)
-        attained[trajectory.plan.number].append(bool(earned >= tasks[trajectory.plan.number].target))
+        number, earned = trajectory.plan.number, collected(rewards, trajectory.observations[1:, :2])
+        attained[number].append(earned >= tasks[number].target)
     return {task.name: float(np.mean(values)) for task, values in zip(tasks, attained, strict=True)}
 
 

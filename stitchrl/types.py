@@ -72,6 +72,11 @@ def reward_at(rewards: Sequence[RewardRegion], xy: np.ndarray) -> np.ndarray:
     return earned
 
 
+def collected(rewards: Sequence[RewardRegion], xy: np.ndarray) -> float:
+    """What steps that end at the positions [T, 2] earn in all."""
+    return float(reward_at(rewards, xy).sum(dtype=np.float64))
+
+
 @dataclass(frozen=True)
 class Reward:
     """Every step that ends in the cell earns `rate`."""

@@ -10,7 +10,7 @@ evaluations. A joined dataset has the tasks as seen that its cut twin has as uns
 import argparse
 from pathlib import Path
 
-from queue_of_runs import Job, Row, read_csv, report_rows, run_all
+from queue_of_runs import Job, Row, over_seeds, read_csv, report_rows, run_all
 from rich.console import Console
 from rich.table import Table
 
@@ -31,10 +31,7 @@ def job(dataset: str, agent: str, goals: str, seed: int) -> Job:
 
 
 def success(rows: list[Row], dataset: str, agent: str, goals: str, kind: str) -> Estimate:
-    """Over seeds; None for a run that is missing."""
-    of_folder = {row["folder"]: row for row in rows}
-    found = [of_folder.get(str(job(dataset, agent, goals, seed).folder)) for seed in SEEDS]
-    return Estimate(tuple(float(row[kind]) if row and row[kind] else None for row in found))
+    return over_seeds(rows, (job(dataset, agent, goals, seed) for seed in SEEDS), kind)
 
 
 def show(rows: list[Row]) -> None:

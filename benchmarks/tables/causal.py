@@ -15,7 +15,7 @@ import numpy as np
 from learning_curves import SMALL
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from queue_of_runs import Job, Row, read_csv, report_rows, run_all
+from queue_of_runs import Job, Row, over_seeds, read_csv, report_rows, run_all
 from rich.console import Console
 from rich.table import Table
 
@@ -61,10 +61,8 @@ def job(name: str, segments: int, seed: int) -> Job:
 
 
 def success(rows: list[Row], name: str, segments: int, kind: str = "far") -> Estimate:
-    """Over seeds, the mean of the last three evaluations; None for a run that is missing."""
-    of_folder = {row["folder"]: row for row in rows}
-    found = [of_folder.get(str(job(name, segments, seed).folder)) for seed in SEEDS]
-    return Estimate(tuple(row and float(row[f"{kind}_success"]) for row in found))
+    """Over seeds, the mean of the last three evaluations."""
+    return over_seeds(rows, (job(name, segments, seed) for seed in SEEDS), f"{kind}_success")
 
 
 def draw(rows: list[Row]) -> None:

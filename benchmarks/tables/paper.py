@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from queue_of_runs import Job, Row, read_csv, report_rows, run_all
+from queue_of_runs import Job, Row, over_seeds, read_csv, report_rows, run_all
 from rich.console import Console
 from rich.table import Table
 
@@ -47,10 +47,8 @@ def job(name: str, maze: str, goals: str, seed: int) -> Job:
 
 
 def success(rows: list[Row], name: str, maze: str, goals: str, kind: str) -> Estimate:
-    """Percent over seeds; None for a run that is missing."""
-    of_folder = {row["folder"]: row for row in rows}
-    found = [of_folder.get(str(job(name, maze, goals, seed).folder)) for seed in SEEDS]
-    return Estimate(tuple(row and 100 * float(row[f"{kind}_success"]) for row in found))
+    """Percent over seeds."""
+    return over_seeds(rows, (job(name, maze, goals, seed) for seed in SEEDS), f"{kind}_success", scale=100)
 
 
 def show(rows: list[Row]) -> None:

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from learning_curves import AGENTS, SMALL
-from queue_of_runs import Job, Row, read_csv, report_rows, run_all
+from queue_of_runs import Job, Row, over_seeds, read_csv, report_rows, run_all
 from rich.console import Console
 from rich.table import Table
 
@@ -40,9 +40,7 @@ def find_rows() -> list[Row]:
 
 
 def success(rows: list[Row], agent: str, precision: str, kind: str) -> Estimate:
-    """Over seeds; None for one whose run is missing."""
-    found = {row["folder"]: float(row[f"{kind}_success"]) for row in rows}
-    return Estimate(tuple(found.get(str(job(agent, precision, seed).folder)) for seed in SEEDS))
+    return over_seeds(rows, (job(agent, precision, seed) for seed in SEEDS), f"{kind}_success")
 
 
 def show(rows: list[Row]) -> None:

@@ -4,15 +4,16 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from statistics import fmean
 from threading import Lock
 from typing import Any, NamedTuple
 
-from stitchrl.files import write
+from stitchrl.files import write_csv
 from stitchrl.report.runs import find_runs
+from stitchrl.report.statistics import Estimate
 from stitchrl.report.tables import to_csv
 
 LOGS = 5  # at the end of a run: of single batches
@@ -53,7 +54,7 @@ def run_all(jobs: Sequence[Job], processes: int, table: Path, find_rows: Callabl
             found = find_rows()
             here = {row["folder"] for row in found}
             rows = found + [row for row in read_csv(table) if row["folder"] not in here]
-            write(table, lambda path: write_csv(path, rows))
+            write_table(table, rows)
             print(job.folder, flush=True)
 
     with ThreadPoolExecutor(processes) as pool:
@@ -88,10 +89,15 @@ def read_csv(path: Path) -> list[Row]:
     return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
 
 
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
+def write_table(path: Path, rows: Sequence[Row]) -> None:
     """Runs in the order of their folders; a run's rows in their own order. What a row lacks stays empty."""
-    columns = dict.fromkeys(key for row in rows for key in row if key != "folder")
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, [*columns, "folder"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted(rows, key=lambda row: str(row["folder"])))
+    columns = [*dict.fromkeys(key for row in rows for key in row if key != "folder"), "folder"]
+    ordered = sorted(rows, key=lambda row: str(row["folder"]))
+    write_csv(path, [{key: row.get(key) for key in columns} for row in ordered])
+
+
+def over_seeds(rows: Sequence[Row], jobs: Iterable[Job], key: str, scale: float = 1.0) -> Estimate:
+    """`key` of the row of each job, one for each seed, times `scale`; None where a run or its value is missing."""
+    of_folder = {row["folder"]: row for row in rows}
+    found = [of_folder.get(str(job.folder)) for job in jobs]
+    return Estimate(tuple(scale * float(row[key]) if row and row[key] else None for row in found))

@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from queue_of_runs import Job, Row, read_csv, run_all, write_csv
+from queue_of_runs import Job, Row, over_seeds, read_csv, run_all, write_table
 from rich.console import Console
 from rich.table import Table
 
-from stitchrl.files import write
 from stitchrl.report.statistics import Estimate
 
 RUNS = Path("runs/returns")
@@ -73,15 +72,15 @@ def find_rows() -> list[Row]:
             grid += [run | row | {"folder": str(folder)} for row in csv.DictReader(file)]
     here = {row["folder"] for row in grid}
     grid += [row for row in read_csv(GRID) if row["folder"] not in here]
-    write(GRID, lambda path: write_csv(path, grid))
+    write_table(GRID, grid)
     return rows
 
 
-def over_seeds(rows: list[Row], dataset: str, way: tuple[str, str], name: str, key: str) -> Estimate:
-    """A task's value by seed; None for a run that is missing."""
-    of_folder = {row["folder"]: row for row in rows if row["name"] == name}
-    found = [of_folder.get(str(job(dataset, *way, seed).folder)) for seed in seeds_of(dataset)]
-    return Estimate(tuple(row and float(row[key]) for row in found))
+def of_task(rows: list[Row], dataset: str, way: tuple[str, str], name: str, key: str) -> Estimate:
+    """A task's value over seeds."""
+    return over_seeds(
+        [row for row in rows if row["name"] == name], (job(dataset, *way, seed) for seed in seeds_of(dataset)), key
+    )
 
 
 def seeds_of(dataset: str) -> range:
@@ -96,7 +95,7 @@ def show(rows: list[Row]) -> None:
         tasks = {row["name"]: row["expect"] for row in rows if row["dataset"] == name}
         for task, expect in tasks.items():
             for way, (label, _, _) in METHODS.items():
-                values = [over_seeds(rows, dataset, way, task, key) for key in ("return", "success")]
+                values = [of_task(rows, dataset, way, task, key) for key in ("return", "success")]
                 if values[0].present:
                     table.add_row(name, task, expect, label, *map(str, values))
     Console(width=160).print(table)

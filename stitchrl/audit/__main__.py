@@ -56,14 +56,19 @@ def main() -> None:
     for note in source.notes:
         print(f"{source.name}: {note}", file=sys.stderr)
     audited = choose(source, options.tasks)
-    if audited.returns:
-        audit_returns(source, audited, options)
+    judge = audit_returns if audited.returns else audit_goals
+    certificate, surveyed = judge(source, audited, options)
+    if options.json:
+        print(json.dumps(certificate.as_dict() | surveyed))
+    elif audited.returns:
+        show_returns(certificate, source)
     else:
-        audit_goals(source, audited, options)
+        show(certificate, surveyed, source)
+    sys.exit(0 if certificate.passed else 1)
 
 
-def audit_goals(source: Source, audited: "Audited", options: argparse.Namespace) -> None:
-    """Print what was found, and exit with it."""
+def audit_goals(source: Source, audited: "Audited", options: argparse.Namespace) -> tuple[Certificate, dict[str, Any]]:
+    """The certificate, and what the survey tells beside it; writes the page that was asked for."""
     certificate = certify(
         audited.name,
         source.sha256,
@@ -78,22 +83,19 @@ def audit_goals(source: Source, audited: "Audited", options: argparse.Namespace)
     )
     needed = [task["segments_needed"] for task in certificate.tasks]
     surveyed = survey(source, audited.positions, audited.tasks, audited.maze, options.epsilon, needed)
-    values = certificate.as_dict() | surveyed
     if options.html:
-        sentences = seam_words(certificate, surveyed)
+        values, sentences = certificate.as_dict() | surveyed, seam_words(certificate, surveyed)
         write_page(
             options.html, values, sentences, audited.tasks, audited.maze, audited.positions.stored, source.lengths
         )
         print(f"page: {options.html}", file=sys.stderr)
-    if options.json:
-        print(json.dumps(values))
-    else:
-        show(certificate, surveyed, source)
-    sys.exit(0 if certificate.passed else 1)
+    return certificate, surveyed
 
 
-def audit_returns(source: Source, audited: "Audited", options: argparse.Namespace) -> None:
-    """Print what was found, and exit with it."""
+def audit_returns(
+    source: Source, audited: "Audited", options: argparse.Namespace
+) -> tuple[Certificate, dict[str, Any]]:
+    """The certificate; there is no survey of returns."""
     if options.html:
         raise ValueError("--html: pages are of goals, and these tasks ask for returns")
     if not source.rewarded:
@@ -111,11 +113,7 @@ def audit_returns(source: Source, audited: "Audited", options: argparse.Namespac
         audited.ceilings,
         audited.min_support,
     )
-    if options.json:
-        print(json.dumps(certificate.as_dict()))
-    else:
-        show_returns(certificate, source)
-    sys.exit(0 if certificate.passed else 1)
+    return certificate, {}
 
 
 class Audited(NamedTuple):

@@ -130,6 +130,20 @@ def certify(
                 "episodes": found.joining[:LISTED].tolist(),
             }
         )
+    return conclude(name, sha256, tasks, rows, epsilon, min_episodes, control, min_support)
+
+
+def conclude(
+    name: str,
+    sha256: str,
+    tasks: Sequence[Task | ReturnTask],
+    rows: list[dict[str, Any]],
+    epsilon: float,
+    min_episodes: int,
+    control: bool,
+    min_support: int | None,
+) -> Certificate:
+    """The certificate of what was found of each task, goals and returns alike."""
     return Certificate(
         dataset=name,
         dataset_sha256=sha256,

@@ -19,11 +19,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from scipy.sparse import csr_array
 
-from stitchrl.audit.certificate import LISTED, Certificate, rounded, tasks_sha256
+from stitchrl.audit.certificate import LISTED, Certificate, conclude, rounded
 from stitchrl.audit.chains import Joins
 from stitchrl.audit.positions import Positions
 from stitchrl.mazes import Maze
-from stitchrl.types import ReturnTask
+from stitchrl.types import Region, ReturnTask
 
 SEGMENTS = 3  # at most
 
@@ -52,7 +52,7 @@ def certify_returns(
     rows = []
     for task, low, high in zip(tasks, attainable, at_most, strict=True):
         attained = within[task.horizon]
-        here = np.flatnonzero(task.start.contains(positions.stored.astype(np.float64)))
+        here = _rows_in(positions, task.start)
         from_here = attained[here]
         attaining = np.unique(episode[here[from_here >= task.target]])
         anywhere = np.unique(episode[attained >= task.target])
@@ -66,7 +66,7 @@ def certify_returns(
                 "target": rounded(task.target),
                 "horizon": task.horizon,
                 "attaining": len(attaining),
-                "starts": int(np.isin(positions.first, here).sum()),
+                "starts": int((positions.visits(task.start).first == positions.first).sum()),
                 "elsewhere": len(np.setdiff1d(anywhere, attaining, assume_unique=True)),
                 "best_in_data": rounded(best),
                 "p99": rounded(float(np.quantile(from_here, 0.99)) if len(here) else math.nan),
@@ -80,16 +80,7 @@ def certify_returns(
                 "episodes": attaining[:LISTED].tolist(),
             }
         )
-    return Certificate(
-        dataset=name,
-        dataset_sha256=sha256,
-        tasks_sha256=tasks_sha256(tasks),
-        epsilon=round(epsilon, 4),
-        min_episodes=min_episodes,
-        min_support=min_episodes if min_support is None else min_support,
-        control=control,
-        tasks=rows,
-    )
+    return conclude(name, sha256, tasks, rows, epsilon, min_episodes, control, min_support)
 
 
 def returns_within(positions: Positions, rewards: np.ndarray, horizon: int) -> np.ndarray:
@@ -97,6 +88,10 @@ def returns_within(positions: Positions, rewards: np.ndarray, horizon: int) -> n
     earned = np.append(0, np.nan_to_num(rewards).cumsum(dtype=np.float64))  # before each row
     ends = np.repeat(positions.last, positions.last - positions.first + 1)
     return earned[np.minimum(np.arange(len(ends)) + horizon, ends)] - earned[:-1]
+
+
+def _rows_in(positions: Positions, region: Region) -> np.ndarray:
+    return np.flatnonzero(region.contains(positions.xy(slice(None))))
 
 
 def best_by_chaining(
@@ -108,7 +103,7 @@ def best_by_chaining(
     is found can be attained; with `joins.near` no jump within epsilon is left out, and no more can be.
     """
     positions = joins.positions
-    starts = [np.flatnonzero(task.start.contains(positions.stored.astype(np.float64))) for task in tasks]
+    starts = [_rows_in(positions, task.start) for task in tasks]
     found: list[list[float]] = [[] for _ in tasks]
     for steps, values in enumerate(_values(joins, near, rewards), start=1):
         for task, start, best in zip(tasks, starts, found, strict=True):
