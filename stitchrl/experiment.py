@@ -93,7 +93,7 @@ def run(
     returns = None if spec.horizon is None else Returns(episodes, spec.horizon)
     sampler = BatchSampler(episodes, sample_path, agent.needs, settings.seed, returns)
     rng = torch.Generator(device).manual_seed(settings.seed)
-    discount = agent.needs.actor_goals.discount
+    discount, context = agent.needs.actor_goals.discount, agent.needs.context or agent.needs.window
     augmentation = measure_augmentation(episodes, sample_path, discount, world, goals, returns)
     return_tasks = make_return_tasks(spec, world)  # none where goals are asked for
     rewards = None if returns is None else Rewards(make_rewards(spec, world), returns.scale, returns.horizon)
@@ -103,7 +103,7 @@ def run(
         settings.episodes,
         EVALUATION_SEED,
         settings.workers,
-        agent.needs.window,
+        context,
         rewards,
     )
     schedule = [round(settings.steps * (i + 1) / settings.evaluations) for i in range(settings.evaluations)]
@@ -177,9 +177,7 @@ def run(
                 saved = time.monotonic()
     write_arrays(out / "trajectories.npz", _tracks(rows, trajectories))
     if rewards is not None:
-        achieved = calibrate(
-            acting.act, world, return_tasks, EVALUATION_SEED, settings.workers, agent.needs.window, rewards
-        )
+        achieved = calibrate(acting.act, world, return_tasks, EVALUATION_SEED, settings.workers, context, rewards)
         write_csv(out / "calibration.csv", achieved)
     tasks = task_summaries(certificate, results, rows, settings.episodes)
     summary = {

@@ -271,6 +271,7 @@ class Needs(NamedTuple):
     value_goals: GoalMixture | None = None
     subgoal_steps: int | None = None
     window: int | None = None
+    context: int | None = None  # steps of a window that `act` is shown; None: all of them
     rewards: bool = False
 
 

@@ -305,6 +305,19 @@ def test_dt_acts_by_the_prediction_at_the_newest_step_whatever_fills_the_rest_of
 
 
 @torch.no_grad()
+def test_dt_with_a_shorter_context_acts_as_one_whose_episode_began_that_many_steps_ago():
+    torch.manual_seed(0)
+    agent = DT(observation_dim=4, action_dim=2, window=4, context=2, width=16, blocks=1).eval()
+    shown = random_window(2)
+    unseen = [torch.cat([tensor, torch.randn(5, 2, tensor.shape[2])], 1) for tensor in (shown[0], shown[1], shown[3])]
+    valid = torch.arange(4).expand(5, -1) < 2
+    torch.testing.assert_close(
+        agent.act(shown, shown.outcomes[:, -1]),
+        agent.predict(Window(*unseen[:2], valid, unseen[2]))[:, 1],
+    )
+
+
+@torch.no_grad()
 def test_the_mixture_acts_by_the_mean_of_its_likeliest_component():
     torch.manual_seed(0)
     agent = GCBC(observation_dim=4, action_dim=2, hidden_dims=(8,), actor="mixture")
@@ -364,6 +377,7 @@ RATE = "a rate in (0, 1) expected, or null"
         (QRL, "goal_columns", [0, 1], ": [0, 1] given; qrl compares whole observations, use null"),
         (DT, "heads", 3, ": 3 given, a divisor of the width 128 expected"),
         (DT, "window", 0, ": 0 given, a positive number expected"),
+        (DT, "context", 6, ": 6 given, at least 1 and at most the window of 5 expected"),
         (QRL, "latent_dim", 12, ": 12 given, a multiple of 8 expected"),
         (GCIVL, "expectile", 1.5, ": 1.5 given, a number in (0, 1) expected"),
         (GCIQL, "discount", 1.0, ": 1.0 given, a number in (0, 1) expected"),

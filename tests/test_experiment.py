@@ -11,7 +11,9 @@ import torch
 from conftest import command
 
 from stitchrl import __main__, generate
+from stitchrl.agents.dt import DT
 from stitchrl.data.formats import minari
+from stitchrl.types import Window
 
 SMALL = ["dataset.transitions=20000", "dataset.min_episodes=5", "workers=1"]
 SHORT = ["steps=60", "budget.evaluations=3", "budget.episodes=2", "budget.hidden_dims=[16,16]"]
@@ -56,6 +58,22 @@ def test_agents_of_other_kinds_run_from_the_command_line(
     arguments = [f"agent={agent}", "hydra.run.dir=run", *SMALL, *SHORT, "steps=6", "budget.batch_size=16"]
     assert command(__main__, monkeypatch, "+experiment=pointmaze_stitch", *arguments) == 0
     assert summary(tmp_path / "run")["agent"] == agent
+
+
+@pytest.mark.parametrize(("arguments", "steps"), [([], 1), (["agent.context=2"], 2), (["agent.context=null"], 5)])
+def test_dt_acts_by_as_many_steps_as_its_context_has(
+    arguments: list[str], steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = set()
+
+    def act(agent: DT, observation: Window, outcome: torch.Tensor) -> torch.Tensor:
+        shown.add(observation.valid.shape[1])
+        return torch.zeros(len(outcome), 2)
+
+    monkeypatch.setattr(DT, "act", act)
+    small = [*SMALL, *SHORT, "steps=3", "budget.batch_size=16", "agent.width=16"]
+    assert command(__main__, monkeypatch, "+experiment=pointmaze_stitch", "agent=dt", *arguments, *small) == 0
+    assert shown == {steps}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
 
 
 class DT(Agent):
-    """window: steps that the transformer sees. width, blocks, heads, dropout: the transformer's.
+    """window: steps that the transformer sees in training. context: those that it sees when it acts, null: as many.
+
+    width, blocks, heads, dropout: the transformer's.
 
     goal_columns: null where outcomes are returns.
     """
@@ -33,6 +35,7 @@ class DT(Agent):
         action_dim: int,
         goal_columns: Sequence[int] | None = (0, 1),
         window: int = 5,
+        context: int | None = None,
         width: int = 128,
         blocks: int = 3,
         heads: int = 1,
@@ -46,9 +49,11 @@ class DT(Agent):
     ):
         if window < 1:
             raise ValueError(f"agent.window: {window} given, a positive number expected")
+        if context is not None and not 0 < context <= window:
+            raise ValueError(f"agent.context: {context} given, at least 1 and at most the window of {window} expected")
         if width % heads:
             raise ValueError(f"agent.heads: {heads} given, a divisor of the width {width} expected")
-        needs = Needs(goal_mixture("actor_goals", actor_goals), window=window)
+        needs = Needs(goal_mixture("actor_goals", actor_goals), window=window, context=context)
         super().__init__(observation_dim, goal_columns, lr, batch_size, needs, grad_clip, weight_decay, warmup)
         self.embed_goal = nn.Linear(self.goal_dim, width)
         self.embed_observation = nn.Linear(observation_dim, width)
@@ -73,7 +78,7 @@ class DT(Agent):
 
     def predict(self, window: Window) -> Tensor:
         """The actions [B, K, act_dim], each from the outcomes and states up to its own and the actions before it."""
-        steps = self.embed_step.weight
+        steps = self.embed_step.weight[: window.valid.shape[1]]
         tokens = torch.stack(
             [
                 self.embed_goal(self.goal(window.outcomes)) + steps,
