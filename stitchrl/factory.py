@@ -203,8 +203,10 @@ def step_limit(world: World, metres: float) -> int:
 def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np.ndarray, dict[str, float]]:
     """Episodes by number until they hold `spec.transitions`, their contexts, and how the behaviour did.
 
-    Those that do not reach their goal are left out, unless the specification gives all the same length.
+    Those that do not reach their goal are left out, unless the specification gives a length. Who is sent to where
+    nothing is earned ends there: were he to stay, nearly all states there would be of waiting.
     """
+    rewards = make_rewards(spec, world)
     finished: dict[int, Trajectory] = {}
     kept: list[Trajectory] = []
     attempts = transitions = 0
@@ -217,6 +219,8 @@ def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np
             # Episodes are taken in the order of their numbers, so that it does not matter which ended first.
             while attempts in finished and transitions < spec.transitions:
                 following = finished.pop(attempts)
+                if rewards and not reward_at(rewards, following.plan.goal[None]).any():
+                    following = _up_to_goal(following)
                 attempts += 1
                 if following.reached or spec.length:
                     kept.append(following)
@@ -235,9 +239,19 @@ def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np
         "metres_per_s": round(walked / (sum(steps for _, steps in arrived) * world.control_step), 3),
     }
     contexts = np.array([trajectory.plan.number % len(spec.contexts) for trajectory in kept])
-    rewards = make_rewards(spec, world)
     earned = [reward_at(rewards, t.observations[1:, :2]) for t in kept] if rewards else at_goal
     return _episodes(kept, earned), contexts, behaviour_summary
+
+
+def _up_to_goal(trajectory: Trajectory) -> Trajectory:
+    """The trajectory up to its first step that ends at its goal, all of it where none does."""
+    at_goal = _at_goal(trajectory)
+    steps = int(at_goal.argmax()) + 1 if at_goal.any() else len(at_goal)
+    return trajectory._replace(
+        observations=trajectory.observations[: steps + 1],
+        actions=trajectory.actions[:steps],
+        reached=bool(at_goal.any()),
+    )
 
 
 def _at_goal(trajectory: Trajectory) -> np.ndarray:

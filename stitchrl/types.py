@@ -108,8 +108,8 @@ class DatasetSpec:
 
     contexts: lists of `reset` and `goal` cells, or the word `all` (every free cell).
     goal_distance: moves between an episode's start and goal cells along the shortest path, None: any number.
-    length: steps of every episode, which then does not end at its goal and is kept wherever it ends. None: an episode
-        ends at its goal, and is left out if it does not get there.
+    length: steps of every episode, which then is kept wherever it ends, and does not end at its goal (but where there
+        are rewards, and none at its goal). None: an episode ends at its goal, and is left out if it does not get there.
     seen, unseen: evaluated (start cell, goal cell) pairs, by the status that the certificate must find.
     rewards, targets, horizon: the reward function, the evaluated returns, and the steps in which they are to be
         collected. Such a dataset asks for returns, and has no evaluated pairs.

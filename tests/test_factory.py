@@ -155,6 +155,19 @@ def test_a_dataset_from_before_a_field_was_thought_of_has_the_fields_default(
         factory.open_dataset(replace(spec, length=100), workers=1)
 
 
+def test_who_is_sent_to_where_nothing_is_earned_ends_there_and_others_stay() -> None:
+    spec = replace(load("pointmaze_umaze_returns"), transitions=10_000)
+    episodes, contexts, _ = factory.collect(spec, make_world("pointmaze", "umaze"), workers=1)
+    assert sorted(set(contexts)) == [0, 1, 2]
+    plans = islice(factory.plans(spec, make_world("pointmaze", "umaze")), len(contexts))
+    for plan, context, first, last in zip(plans, contexts, episodes.first, episodes.last, strict=True):
+        at_goal = np.hypot(*(episodes.observations[first + 1 : last + 1, :2].numpy() - plan.goal).T) <= RADIUS
+        if context == 1:
+            assert at_goal.tolist() == [False] * (len(at_goal) - 1) + [True]
+        else:
+            assert len(at_goal) == 250 and at_goal.sum() > 50
+
+
 def test_the_rewards_of_a_return_dataset_are_those_of_a_plain_loop(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

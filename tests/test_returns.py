@@ -42,7 +42,7 @@ def test_a_run_on_returns_leaves_returns_targets_and_a_calibration_and_is_report
     assert [(task["name"], task["target"], task["horizon"], task["path_length"]) for task in summary["tasks"]] == [
         ("r1c2-return-100", 100, 250, None),
         ("r1c2-return-30", 30, 250, None),
-        ("r2c3-return-100", 100, 250, None),
+        ("r1c3-return-100", 100, 250, None),
     ]
     for task in summary["tasks"]:
         returns = [row["return"] for row in rows if row["task"] == task["name"]]
@@ -51,7 +51,7 @@ def test_a_run_on_returns_leaves_returns_targets_and_a_calibration_and_is_report
     augmentation = summary["augmentation"]
     assert abs(augmentation["realised"] - 0.5) < 0.02 and augmentation["contradiction_rate"] is None
     calibration = read(folder / "calibration.csv")
-    assert [row["start"] for row in calibration] == ["r1c2"] * 8 + ["r2c3"] * 8
+    assert [row["start"] for row in calibration] == ["r1c2"] * 8 + ["r1c3"] * 8
     assert [float(row["target"]) for row in calibration] == pytest.approx([*100 * CALIBRATION] * 2, abs=1e-4)
     assert report(["run", "--out", "report"]) == 0
     assert "r1c2-return-100" in (tmp_path / "report" / "index.html").read_text()

@@ -32,10 +32,10 @@ def return_purpose(manifest: dict[str, Any], certificate: dict[str, Any]) -> str
         )
     dev = "The maze on which settings are chosen. " if spec["maze"] == "dev" else ""
     return (
-        f"{dev}Some episodes lead from a start to where little is earned, others from there to where much is. No "
-        "training episode collects an unseen task's target return from its start, or comes near it, though many "
-        f"collect it from elsewhere{chained}. The seen tasks, whose returns training episodes collect from the same "
-        "start, are evaluated beside them."
+        f"{dev}Some episodes lead from a start past where little is earned, and end; others begin on their way and "
+        "lead on to where much is. No training episode collects an unseen task's target return from its start, or "
+        f"comes near it, though many collect it from elsewhere{chained}. The seen tasks, whose returns training "
+        "episodes collect from the same start, are evaluated beside them."
     )
 
 
