@@ -11,7 +11,15 @@ from run_folders import CUT, FAR, JOINED, add_arrays, make_run, make_twins
 
 import stitchrl.report
 from stitchrl.report.__main__ import main
-from stitchrl.report.rows import conclusion, group_rows, share_closed, task_rows, twin_rows
+from stitchrl.report.rows import (
+    conclusion,
+    group_rows,
+    segments_needed,
+    share_closed,
+    task_rows,
+    twin_datasets,
+    twin_rows,
+)
 from stitchrl.report.runs import BadInput, Name, find_runs
 from stitchrl.report.statistics import Estimate
 
@@ -109,6 +117,17 @@ def test_different_budgets_are_said(tmp_path):
     make_run(tmp_path, JOINED, far=0.9)
     make_run(tmp_path, CUT, steps=500)
     assert "different numbers of steps" in conclusion(twin_rows(find_runs([tmp_path]), JOINED, CUT))
+
+
+def test_twins_of_returns_are_twins_too(tmp_path):
+    joined, cut = "pointmaze-umaze-returnsjoined-v0", "pointmaze-umaze-returnscut-v0"
+    make_run(tmp_path, joined, far=0.9)
+    make_run(tmp_path, cut, far=0.1)
+    make_run(tmp_path, "pointmaze-umaze-cut2-v0", far=0.2)
+    runs = find_runs([tmp_path])
+    assert twin_datasets(runs) == [(joined, cut)]
+    assert segments_needed(cut, runs) == 4
+    assert [str(row.gap) for row in twin_rows(runs, joined, cut) if row.gap] == ["0.80"]
 
 
 def test_twins_differ_in_nothing_else(tmp_path, capsys):

@@ -12,7 +12,17 @@ from stitchrl.report import tables
 from stitchrl.report.charts import Series, line_chart, rollouts, stuck_in
 from stitchrl.report.figure import maze_of
 from stitchrl.report.formats import as_csv, as_latex
-from stitchrl.report.rows import Group, conclusion, far_tasks, group_rows, groups, twin_datasets, twin_rows, warnings
+from stitchrl.report.rows import (
+    Group,
+    conclusion,
+    far_tasks,
+    group_rows,
+    groups,
+    segments_needed,
+    twin_datasets,
+    twin_rows,
+    warnings,
+)
 from stitchrl.report.runs import Run, Trajectory, read_calibration, read_curves, read_trajectories
 from stitchrl.report.statistics import Estimate, Interval, number
 from stitchrl.report.tables import Entry, Table
@@ -73,9 +83,9 @@ def twin_section(runs: Sequence[Run], joined: str, look: dict[tuple[str, str], s
         for agent in dict.fromkeys(row.agent for row in rows):
             section.sentences.append(conclusion([row for row in rows if row.agent == agent]))
         for row in rows:
-            pieces = 1 if row.data == "joined" else int(row.data.removeprefix("cut"))
+            pieces = 1 if row.gap is None else segments_needed(cut, runs)
             points = dose.setdefault((row.agent, row.goals), [])
-            if pieces not in [x for x, _ in points]:
+            if pieces and pieces not in [x for x, _ in points]:
                 points.append((pieces, row.success))
     series = [Series(look[way], ", ".join(way), sorted(points, key=lambda p: p[0])) for way, points in dose.items()]
     section.legend = [(one.look, one.label) for one in series]

@@ -50,6 +50,12 @@ def far_tasks(dataset: str, runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(unseen))
 
 
+def segments_needed(dataset: str, runs: Sequence[Run]) -> int | None:
+    """The fewest segments that any of a dataset's unseen tasks needs, None where no chain is known."""
+    tasks = [task for run in runs if run.dataset == dataset for task in run.tasks if task["expect"] == "unseen"]
+    return min((task["segments_needed"] for task in tasks if task["segments_needed"]), default=None)
+
+
 def twin_datasets(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """Names (joined, cut) of datasets that differ in nothing else and of which both have runs."""
     names = {run.dataset: run.name for run in runs if run.name}
@@ -57,7 +63,9 @@ def twin_datasets(runs: Sequence[Run]) -> list[tuple[str, str]]:
         (joined, cut)
         for joined, a in names.items()
         for cut, b in names.items()
-        if a.split == "joined" and b.split.startswith("cut") and a._replace(split=b.split) == b
+        if a.split.endswith("joined")
+        and b.split.startswith(a.split.removesuffix("joined") + "cut")
+        and a._replace(split=b.split) == b
     ]
 
 
