@@ -20,7 +20,7 @@ from tqdm import tqdm
 from stitchrl.agents.agent import Agent
 from stitchrl.data.batches import BatchSampler
 from stitchrl.data.episodes import Episodes
-from stitchrl.data.paths import Sample, TrajectorySampler
+from stitchrl.data.paths import Future, Sample, TrajectorySampler
 from stitchrl.data.returns import Returns
 from stitchrl.evaluate import Evaluator, Rewards, calibrate
 from stitchrl.factory import Dataset, make_return_tasks, make_rewards, make_tasks, open_dataset
@@ -85,6 +85,11 @@ def run(
     torch.manual_seed(settings.seed)
     agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
     _check_outcomes(agent, spec, settings.agent_name)
+    if agent.needs.rewards and not isinstance(goals, Future):
+        raise ValueError(
+            f"agent {settings.agent_name}: told nothing of what lies ahead, goals={settings.goals_name} changes "
+            "nothing; goals=future expected"
+        )
     agent.fit_scale(dataset.episodes.observations)
     agent.to(device)
     learner = Learner(agent, settings.steps, settings.decay, settings.average, settings.precision)

@@ -80,6 +80,7 @@ GOALS = ["dataset=pointmaze_umaze_regions"]
             [*GOALS, "agent=iql"],
             "agent iql: learns from rewards, but dataset pointmaze-umaze-regions-n20000-v0 asks for",
         ),
+        (["agent=iql", "goals=stitch"], "agent iql: told nothing of what lies ahead, goals=stitch changes nothing"),
         ([*GOALS, "agent=dt", "agent.goal_columns=null"], "agent dt: conditioned on returns, but dataset"),
     ],
 )
