@@ -8,7 +8,7 @@ import torch
 from conftest import make_episodes, random_walks
 from scipy.stats import chi2_contingency, chisquare
 
-from stitchrl.data.paths import Future, Stitch
+from stitchrl.data.paths import Future, Stitch, steps_between
 from stitchrl.types import Path
 
 UNLIKELY = 1e-3  # a p-value below this speaks against equality; seeds are fixed, so a test either passes or fails
@@ -18,8 +18,8 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def stitch(p=0.7, clusters=8, hops=3, columns=None, ahead=None):
-    return Stitch(p=p, clusters=clusters, hops=hops, columns=columns, ahead=ahead, seed=0)
+def stitch(p=0.7, clusters=8, hops=3, columns=None, ahead=None, detour=None):
+    return Stitch(p=p, clusters=clusters, hops=hops, columns=columns, ahead=ahead, detour=detour, seed=0)
 
 
 def slow_later(low, high, discount, rng):
@@ -230,7 +230,56 @@ def test_with_the_way_ahead_paths_go_on_in_the_direction_in_which_they_jump():
         assert bool(same.all()) == one_way
 
 
-@pytest.mark.parametrize("key, value", [("p", 0), ("p", 1.5), ("clusters", 0), ("hops", 0), ("ahead", 0)])
+def slow_steps(cluster, clusters, episodes):
+    """Between all pairs of clusters: the mean steps from one to the next, summed over the best way."""
+    taken = {}
+    for first, last in zip(episodes.first.tolist(), episodes.last.tolist(), strict=True):
+        entered = first
+        for row in range(first + 1, last + 1):
+            if cluster[row] != cluster[row - 1]:
+                taken.setdefault((cluster[row - 1], cluster[row]), []).append(row - entered)
+                entered = row
+    best = np.full((clusters, clusters), np.inf)
+    np.fill_diagonal(best, 0)
+    for pair, steps in taken.items():
+        best[pair] = np.mean(steps)
+    for middle in range(clusters):
+        best = np.minimum(best, best[:, [middle]] + best[[middle]])
+    return best
+
+
+@pytest.mark.parametrize("count, longest, connected", [(4, 6, False), (30, 30, True)])
+def test_the_steps_between_clusters_are_those_of_the_slow_loop(count, longest, connected):
+    episodes = make_episodes(random_walks(count=count, longest=longest, seed=5))
+    cluster = stitch(clusters=12).assign(episodes)
+    begun, ended = torch.cartesian_prod(torch.arange(12), torch.arange(12)).T
+    expected = slow_steps(cluster.tolist(), 12, episodes)
+    assert np.isfinite(expected).all() == connected
+    steps = steps_between(cluster, 12, episodes)(begun, ended)
+    np.testing.assert_allclose(steps.view(12, 12), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("detour, straight", [(None, False), (1.0, True)])
+def test_jumps_that_lead_back_are_not_kept(detour, straight):
+    """A line in pieces of four steps, both ways: paths go on as they began, over many pieces, or turn round."""
+    line = np.arange(13.0)[:, None]
+    pieces = [line[first : first + 5] for first in range(9)]
+    episodes = make_episodes([piece[::way].copy() for piece in pieces for way in (1, -1)] * 2)
+    augmentation = stitch(p=1, clusters=13, hops=4, columns=[0], detour=detour)
+    path = augmentation.bind(episodes)(episodes.transitions.repeat(20), None, generator())
+    x = episodes.observations[:, 0]
+    way = torch.sign(x[path.rows + 1] - x[path.rows])
+    moved = (x[path.goal] - x[path.rows]) * way
+    assert moved.max() > 8 and (path.leave[:, -1] >= 0).any()
+    assert bool((moved > 0).all()) == straight
+    if straight:
+        assert torch.equal(moved.long(), path.length)
+        assert (path.leave[:, 0] >= 0).double().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "key, value", [("p", 0), ("p", 1.5), ("clusters", 0), ("hops", 0), ("ahead", 0), ("detour", 0.9)]
+)
 def test_a_setting_that_makes_no_sense_is_refused_by_name(key, value):
     with pytest.raises(ValueError, match=rf"goals\.{key}: {value} given"):
         stitch(**{key: value})

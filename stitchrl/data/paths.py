@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import shortest_path
 from sklearn.cluster import MiniBatchKMeans
 from torch import Generator, Tensor
 
@@ -24,6 +26,9 @@ Sample = Callable[[Tensor, float | None, Generator], Path]
 class TrajectorySampler(Protocol):
     def bind(self, episodes: Episodes) -> Sample:
         """Prepare to sample from these episodes."""
+
+
+TRIES = 3  # draws for each jump that has to lead on: where it is made, half of the data go one way and half the other
 
 
 def _uniform(low: Tensor, high: Tensor, rng: Generator) -> Tensor:
@@ -62,22 +67,39 @@ class Stitch:
     and the linear velocity can be had with it ([0, 1, 2, 3] for the point, [0, 1, 15, 16] for the ant).
     ahead: None, or steps after which the episode's columns are clustered along with those of the state: who jumps then
     goes on as his own episode would have, where a body's velocity does not tell that.
+    detour: None, or a jump is kept only if what comes after it leads on: if the way from the row to where the jump is
+    made, and from there to the new goal, is at most so many times as long as the straight way to it, in steps between
+    clusters (`steps_between`). One that is not kept is drawn anew, in at most TRIES draws for each of `hops`.
     """
 
-    def __init__(self, p: float, clusters: int, hops: int, columns: list[int] | None, ahead: int | None, seed: int):
+    def __init__(
+        self,
+        p: float,
+        clusters: int,
+        hops: int,
+        columns: list[int] | None,
+        ahead: int | None,
+        detour: float | None,
+        seed: int,
+    ):
         if not 0 < p <= 1:
             raise ValueError(f"goals.p: {p} given, a probability in (0, 1] expected; goals=future is no augmentation")
         for key, value in (("clusters", clusters), ("hops", hops), ("ahead", ahead)):
             if value is not None and value < 1:
                 raise ValueError(f"goals.{key}: {value} given, a positive number expected")
         self.p, self.clusters, self.hops, self.seed = p, clusters, hops, seed
-        self.columns, self.ahead = columns, ahead
+        if detour is not None and detour < 1:
+            raise ValueError(f"goals.detour: {detour} given, 1 or more expected")
+        self.columns, self.ahead, self.detour = columns, ahead, detour
 
     def bind(self, episodes: Episodes) -> Sample:
         cluster = self.assign(episodes)
         members = torch.argsort(cluster, stable=True)  # cluster by cluster
         last = torch.bincount(cluster, minlength=self.clusters).cumsum(0) - 1
         first = torch.cat([last.new_zeros(1), last[:-1] + 1])
+        detour, steps, attempts = self.detour or 0.0, None, self.hops
+        if self.detour is not None:
+            steps, attempts = steps_between(cluster, self.clusters, episodes), TRIES * self.hops
 
         def sample(rows: Tensor, discount: float | None, rng: Generator) -> Path:
             goal = _later(rows + 1, take(episodes.ends, rows), discount, rng)
@@ -86,13 +108,23 @@ class Stitch:
             jumps = torch.rand(len(rows), generator=rng, device=rows.device) < self.p
             hops = torch.randint(1, self.hops + 1, (len(rows),), generator=rng, device=rows.device)
             left = torch.where(jumps, hops, 0)
-            for hop in range(self.hops):
-                jumping = (left > hop).nonzero().squeeze(1)
+            made = torch.zeros_like(left)
+            for _ in range(attempts):
+                jumping = (left > made).nonzero().squeeze(1)
                 here = take(goal, jumping)
                 within = take(cluster, here)
                 entered = take(members, _uniform(take(first, within), take(last, within), rng))
+                beyond = _later(entered, take(episodes.ends, entered), discount, rng)
+                if steps is not None:
+                    begun, ended = take(cluster, take(rows, jumping)), take(cluster, beyond)
+                    straight = steps(begun, ended)
+                    kept = steps(begun, within) + steps(within, ended) <= detour * straight
+                    kept &= straight.isfinite()
+                    jumping, here, entered, beyond = (x[kept] for x in (jumping, here, entered, beyond))
+                hop = take(made, jumping)
                 leave[jumping, hop], enter[jumping, hop] = here, entered
-                goal[jumping] = _later(entered, take(episodes.ends, entered), discount, rng)
+                goal[jumping] = beyond
+                made[jumping] += 1
             return Path(rows, goal, leave, enter)
 
         return sample
@@ -111,3 +143,27 @@ class Stitch:
         means = MiniBatchKMeans(self.clusters, batch_size=4096, n_init=3, random_state=self.seed)
         means.fit(values[np.sort(fitted)])
         return torch.from_numpy(means.predict(values).astype(np.int64)).to(episodes.device)
+
+
+def steps_between(cluster: Tensor, clusters: int, episodes: Episodes) -> Callable[[Tensor, Tensor], Tensor]:
+    """The steps [B] that the shortest known way takes from clusters [B] to clusters [B]; infinite where none is known.
+
+    A way leads from cluster to cluster as episodes do, and takes the mean of the steps that they took from where they
+    entered one, or began in it, to where they entered the next.
+    """
+    new = torch.ones(len(episodes), dtype=torch.bool, device=episodes.device)
+    new[1:] = cluster[1:] != cluster[:-1]
+    new |= torch.arange(len(episodes), device=episodes.device) == episodes.starts
+    entries = new.nonzero().squeeze(1)
+    here, there = entries[:-1], entries[1:]
+    within = episodes.starts[here] == episodes.starts[there]
+    here, there = here[within], there[within]
+    pair = cluster[here] * clusters + cluster[there]
+    taken = torch.bincount(pair, (there - here).double(), minlength=clusters**2)
+    counted = torch.bincount(pair, minlength=clusters**2)
+    edges = (counted > 0).nonzero().squeeze(1)
+    mean = (taken[edges] / counted[edges]).cpu().numpy()
+    ends = np.divmod(edges.cpu().numpy(), clusters)
+    ways = shortest_path(coo_array((mean, ends), shape=(clusters, clusters)).tocsr())
+    flat = torch.from_numpy(ways.astype(np.float32)).to(episodes.device).flatten()
+    return lambda begun, ended: flat.index_select(0, begun * clusters + ended)
