@@ -15,6 +15,7 @@ from stitchrl.agents.dt import DT
 from stitchrl.agents.gcbc import GCBC
 from stitchrl.agents.gciql import GCIQL
 from stitchrl.agents.gcivl import GCIVL
+from stitchrl.agents.hgcbc import HGCBC
 from stitchrl.agents.hiql import HIQL
 from stitchrl.agents.iql import IQL
 from stitchrl.agents.qrl import QRL
@@ -50,7 +51,7 @@ def configured(name, seed=0, precision="highest"):
     if name.endswith(RETURNS):
         small.append("dataset=pointmaze_umaze_returns")
         name = name.removesuffix(RETURNS)
-    if name == "gcbc_egocentric":
+    if name.endswith("egocentric"):
         small.append("agent.orientation=[0,1,2,3]")  # of an ant in its file; here observations have four columns
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", [f"agent={name}", *small, *(["agent.width=16", "agent.blocks=1"] * (name == "dt"))])
@@ -195,6 +196,7 @@ SOLVERS = {  # and in how many updates
     "gcbc": (GCBC, 100, NET),
     "gcbc-gaussian": (GCBC, 200, NET | {"actor": "gaussian", "activation": "gelu"}),
     "gcbc-mixture": (GCBC, 200, NET | {"actor": "mixture"}),
+    "hgcbc": (HGCBC, 150, NET | {"subgoal_steps": 3, "high_dims": (64, 64)}),
     "dt": (DT, 150, TRANSFORMER),
     "gcivl": (GCIVL, 250, IMPLICIT),
     "gciql-ddpgbc": (GCIQL, 400, IMPLICIT | {"alpha": 0.1}),
@@ -209,7 +211,7 @@ SOLVERS = {  # and in how many updates
 
 @pytest.mark.parametrize("kind, updates, settings", SOLVERS.values(), ids=list(SOLVERS))
 def test_an_agent_learns_to_walk_towards_any_point_of_a_row(kind, updates, settings):
-    episodes = corridor(straight=kind in (GCBC, DT))
+    episodes = corridor(straight=kind in (GCBC, HGCBC, DT))
     torch.manual_seed(0)
     agent = kind(observation_dim=4, action_dim=1, **settings)
     agent.fit_scale(episodes.observations)
@@ -264,6 +266,31 @@ def test_an_agent_of_rewards_learns_to_walk_to_the_end_that_earns_whatever_it_is
 def random_window(steps):
     observations, actions, outcomes = (torch.randn(5, steps, columns) for columns in (4, 2, 4))
     return Window(observations, actions, torch.ones(5, steps, dtype=torch.bool), outcomes)
+
+
+def test_the_high_policy_alone_learns_from_paths_to_any_goal_and_the_low_one_alone_from_the_episode():
+    torch.manual_seed(0)
+    agent = HGCBC(observation_dim=4, action_dim=2, subgoal_steps=3, hidden_dims=(8,), high_dims=(8,))
+    states, goals, near, subgoals = torch.randn(4, 5, 4)
+    batch = Batch(states, torch.rand(5, 2), states, goals)._replace(near_goals=near, subgoals=subgoals)
+
+    def moved(**parts):
+        """Which of the two losses another value of a part changes."""
+        then, now = (agent.loss(b, torch.Generator())[1] for b in (batch, batch._replace(**parts)))
+        return {name for name in then if then[name] != now[name]}
+
+    assert moved(near_goals=near + 1) == {"actor_loss"}
+    assert moved(goals=goals + 1) == moved(subgoals=subgoals + 1) == {"high_loss"}
+
+
+@torch.no_grad()
+def test_hierarchical_cloning_walks_to_where_its_high_policy_says():
+    torch.manual_seed(0)
+    agent = HGCBC(observation_dim=4, action_dim=2, subgoal_steps=3, hidden_dims=(8,), high_dims=(8,))
+    agent.fit_scale(3 * torch.randn(50, 4) + 1)
+    states, goals, subgoals = torch.randn(3, 5, 4)
+    agent.way = lambda observation, goal: agent.offset(states, subgoals)
+    torch.testing.assert_close(agent.act(states, goals), GCBC.act(agent, states, subgoals))
 
 
 @torch.no_grad()
@@ -375,6 +402,7 @@ RATE = "a rate in (0, 1) expected, or null"
         (TD3BC, "policy_delay", 0, ": 0 given, a positive number expected"),
         (IQL, "expectile", 1.0, ": 1.0 given, a number in (0, 1) expected"),
         (QRL, "goal_columns", [0, 1], ": [0, 1] given; qrl compares whole observations, use null"),
+        (HGCBC, "goal_columns", None, ": null given; no subgoal leads to a return, columns expected"),
         (DT, "heads", 3, ": 3 given, a divisor of the width 128 expected"),
         (DT, "window", 0, ": 0 given, a positive number expected"),
         (DT, "context", 6, ": 6 given, at least 1 and at most the window of 5 expected"),

@@ -15,7 +15,7 @@ from stitchrl.data.batches import BatchSampler
 from stitchrl.data.paths import Stitch
 from stitchrl.data.returns import Returns
 
-AGENTS = ["gcbc", "gcbc_gaussian", "gcbc_mixture", "gcbc_egocentric", "gcivl", "gciql", "crl", "qrl", "hiql"]
+AGENTS = ["gcbc", "gcbc_gaussian", "gcbc_mixture", "gcbc_egocentric", "gcivl", "gciql", "crl", "qrl", "hiql", "hgcbc"]
 AGENTS += ["goal_blind", "gcbc_shuffled", "gcbc (returns)", "iql"]
 # Not dt, which takes the valid steps of a window, nor td3bc, which counts its updates: `meta` cannot tell how many.
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -1,6 +1,6 @@
 """The ants: cloning and HIQL, with and without temporal augmentation, three seeds: preliminary.
 
-    python benchmarks/tables/ants.py [--datasets umaze_cut3] [--agents hiql] [--processes 2]
+    python benchmarks/tables/ants.py [--datasets umaze_cut3] [--agents hiql] [--goals future] [--processes 2]
 
 20,000 updates of 2 x 512 (the budget `ant`). Runs what has no row in ants.csv, under runs/ants/, adds the report's row
 for each run that ends, and prints success on unseen and seen tasks, seed by seed: the mean of the last three
@@ -20,9 +20,9 @@ RUNS = Path("runs/ants")
 TABLE = Path(__file__).with_suffix(".csv")
 SEEDS = range(3)
 DATASETS = ("umaze_joined", "umaze_cut3", "umaze_regions", "medium_short")
-AGENTS = ("gcbc_egocentric", "hiql", "goal_blind", "gcbc_shuffled")
-AUGMENTED = ("gcbc_egocentric", "hiql")
-GOALS = ("future", "stitch", "onward")
+AGENTS = ("gcbc_egocentric", "hgcbc_egocentric", "hiql", "goal_blind", "gcbc_shuffled")
+AUGMENTED = ("gcbc_egocentric", "hgcbc_egocentric", "hiql")
+GOALS = ("future", "stitch", "onward", "direct")
 
 
 def job(dataset: str, agent: str, goals: str, seed: int) -> Job:
@@ -49,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", default=",".join(DATASETS), help="only these")
     parser.add_argument("--agents", default=",".join(AGENTS), help="only these")
+    parser.add_argument("--goals", default=",".join(GOALS), help="only these")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     options = parser.parse_args()
     jobs = [
@@ -57,6 +58,7 @@ def main() -> None:
         for agent in options.agents.split(",")
         for dataset in options.datasets.split(",")
         for goals in (GOALS if agent in AUGMENTED else GOALS[:1])
+        if goals in options.goals.split(",")
     ]
     run_all(jobs, options.processes, TABLE, lambda: report_rows(RUNS))
     show(read_csv(TABLE))
