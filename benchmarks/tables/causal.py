@@ -42,6 +42,7 @@ TD = ["steps=50000", *SMALL]  # as on the dev maze
 METHODS = {
     "gcbc": Method("cloning", CLONING, (1, 2, 3, 4), "#1f77b4"),
     "gcbc_stitch": Method("cloning, augmented", CLONING, (1, 2, 3, 4), "#d65f2a", "stitch"),
+    "gcbc_direct": Method("cloning, augmented straight on", CLONING, (2, 3, 4), "#e8a33d", "direct"),
     "gcivl": Method("GCIVL", ["agent=gcivl", *TD], (1, 3), "#2a9d4a"),
     "hiql": Method("HIQL", ["agent=hiql", *TD], (1, 3), "#8a5fb0"),
     "qrl": Method("QRL", ["agent=qrl", "agent.latent_dim=64", *TD], (1, 3), "#c2a02a"),
