@@ -11,7 +11,7 @@ TRANSITIONS ?= 300000
 
 MAIN := $(BIN)/python -m stitchrl +experiment=antmaze_stitch dataset.transitions=$(TRANSITIONS) workers=1
 
-.PHONY: run test joined cut stitch
+.PHONY: run test joined cut stitch direct
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,10 +24,10 @@ $(TESTABLE): $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# The main job: clone on whole episodes, on the same episodes cut, and on those with temporal augmentation.
+# The main job: clone on whole episodes, on the same episodes cut, and on those with two kinds of temporal augmentation.
 run: $(INSTALLED)
 	$(BIN)/python -m stitchrl.generate dataset=antmaze_umaze_cut3 dataset.transitions=$(TRANSITIONS) if_missing=true
-	$(MAKE) --no-print-directory --jobs=2 joined cut stitch
+	$(MAKE) --no-print-directory --jobs=2 joined cut stitch direct
 	$(BIN)/python -m stitchrl.report runs/main --out report
 
 joined: $(INSTALLED)
@@ -38,6 +38,9 @@ cut: $(INSTALLED)
 
 stitch: $(INSTALLED)
 	$(MAIN) hydra.run.dir=runs/main/stitch
+
+direct: $(INSTALLED)
+	$(MAIN) goals=direct hydra.run.dir=runs/main/direct
 
 test: $(TESTABLE)
 	$(BIN)/ruff check

@@ -172,7 +172,7 @@ def measure_agent(name: str, size: str, episodes: Episodes, rates: dict[str, flo
 
 
 def stitch() -> Stitch:
-    return Stitch(p=0.5, clusters=300, hops=3, columns=[0, 1], ahead=None, detour=None, seed=0)
+    return Stitch(p=0.5, clusters=300, hops=3, columns=[0, 1], detour=None, seed=0)
 
 
 class Items(Dataset):

@@ -402,7 +402,7 @@ RATE = "a rate in (0, 1) expected, or null"
         (TD3BC, "policy_delay", 0, ": 0 given, a positive number expected"),
         (IQL, "expectile", 1.0, ": 1.0 given, a number in (0, 1) expected"),
         (QRL, "goal_columns", [0, 1], ": [0, 1] given; qrl compares whole observations, use null"),
-        (HGCBC, "goal_columns", None, ": null given; no subgoal leads to a return, columns expected"),
+        (HGCBC, "orientation", [3, 4, 5, 6], ": [3, 4, 5, 6] given, observations have 4"),
         (DT, "heads", 3, ": 3 given, a divisor of the width 128 expected"),
         (DT, "window", 0, ": 0 given, a positive number expected"),
         (DT, "context", 6, ": 6 given, at least 1 and at most the window of 5 expected"),

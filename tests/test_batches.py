@@ -35,7 +35,7 @@ def numbers(observations):
 
 
 def stitch(p=0.7):
-    return Stitch(p=p, clusters=8, hops=3, columns=[1], ahead=None, detour=None, seed=0)
+    return Stitch(p=p, clusters=8, hops=3, columns=[1], detour=None, seed=0)
 
 
 def recorded(sample_path, paths):

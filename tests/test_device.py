@@ -73,7 +73,7 @@ def test_batches_are_drawn_and_learned_on_the_gpu(name: str) -> None:
     episodes = make_episodes(walks, [walk[:-1, 1].clip(0) for walk in walks]).to(device)
     learner.agent.to(device)
     returns = Returns(episodes, HORIZON) if learner.agent.goal_columns is None else None
-    sample_path = Stitch(0.5, 10, 3, None, None, None, 0).bind(episodes)
+    sample_path = Stitch(0.5, 10, 3, None, None, 0).bind(episodes)
     sampler = BatchSampler(episodes, sample_path, learner.agent.needs, 0, returns)
     rng = torch.Generator(device).manual_seed(0)
     for _ in range(20):

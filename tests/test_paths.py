@@ -18,8 +18,8 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def stitch(p=0.7, clusters=8, hops=3, columns=None, ahead=None, detour=None):
-    return Stitch(p=p, clusters=clusters, hops=hops, columns=columns, ahead=ahead, detour=detour, seed=0)
+def stitch(p=0.7, clusters=8, hops=3, columns=None, detour=None):
+    return Stitch(p=p, clusters=clusters, hops=hops, columns=columns, detour=detour, seed=0)
 
 
 def slow_later(low, high, discount, rng):
@@ -216,20 +216,6 @@ def test_clusters_look_at_the_given_columns_only():
     assert torch.equal(cluster == cluster[0], episodes.observations[:, 0] == 0)
 
 
-def test_with_the_way_ahead_paths_go_on_in_the_direction_in_which_they_jump():
-    """Two ways along one line: places alone do not tell them apart, where an episode is two steps later does."""
-    line = np.arange(12.0)[:, None]
-    episodes = make_episodes([line, line[::-1].copy()] * 3)
-    forward = episodes.number % 2 == 0
-    rows = episodes.transitions[torch.arange(len(episodes.transitions)) % 11 < 4]  # far from the ends, where none go on
-    for ahead, one_way in ((None, False), (2, True)):
-        path = stitch(p=1, clusters=20, hops=1, columns=[0], ahead=ahead).bind(episodes)(rows, 0.5, generator())
-        far = episodes.ends[path.leave[:, 0]] - path.leave[:, 0] > 2
-        assert far.sum() > 10
-        same = forward[path.leave[far, 0]] == forward[path.enter[far, 0]]
-        assert bool(same.all()) == one_way
-
-
 def slow_steps(cluster, clusters, episodes):
     """Between all pairs of clusters: the mean steps from one to the next, summed over the best way."""
     taken = {}
@@ -277,9 +263,7 @@ def test_jumps_that_lead_back_are_not_kept(detour, straight):
         assert (path.leave[:, 0] >= 0).double().mean() > 0.9
 
 
-@pytest.mark.parametrize(
-    "key, value", [("p", 0), ("p", 1.5), ("clusters", 0), ("hops", 0), ("ahead", 0), ("detour", 0.9)]
-)
+@pytest.mark.parametrize("key, value", [("p", 0), ("p", 1.5), ("clusters", 0), ("hops", 0), ("detour", 0.9)])
 def test_a_setting_that_makes_no_sense_is_refused_by_name(key, value):
     with pytest.raises(ValueError, match=rf"goals\.{key}: {value} given"):
         stitch(**{key: value})

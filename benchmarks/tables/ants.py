@@ -22,7 +22,7 @@ SEEDS = range(3)
 DATASETS = ("umaze_joined", "umaze_cut3", "umaze_regions", "medium_short")
 AGENTS = ("gcbc_egocentric", "hgcbc_egocentric", "hiql", "goal_blind", "gcbc_shuffled")
 AUGMENTED = ("gcbc_egocentric", "hgcbc_egocentric", "hiql")
-GOALS = ("future", "stitch", "onward", "direct")
+GOALS = ("future", "stitch", "direct")
 
 
 def job(dataset: str, agent: str, goals: str, seed: int) -> Job:

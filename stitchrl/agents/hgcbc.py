@@ -5,13 +5,13 @@ episodes did, walks there. Augmented paths reach the high policy alone: it sees 
 how the body moves, so that many of them teach it the way without teaching the low one another gait.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from stitchrl.agents.gcbc import GCBC
+from stitchrl.agents.gcbc import FUTURE, GCBC
 from stitchrl.agents.networks import mlp
 from stitchrl.types import Batch
 
@@ -19,20 +19,34 @@ from stitchrl.types import Batch
 class HGCBC(GCBC):
     """subgoal_steps: how far ahead subgoals lie. high_dims: widths of the high policy's MLP.
 
-    settings: the low policy's, those of GCBC.
+    hidden_dims, orientation: the low policy's, as GCBC's.
     """
 
     def __init__(
         self,
         observation_dim: int,
         action_dim: int,
-        subgoal_steps: int = 25,
+        hidden_dims: Sequence[int] = (1024, 1024),
         high_dims: Sequence[int] = (256, 256),
-        **settings: Any,
+        goal_columns: Sequence[int] = (0, 1),
+        orientation: Sequence[int] | None = None,
+        subgoal_steps: int = 25,
+        actor_goals: Mapping[str, Any] = FUTURE,
+        lr: float = 1e-3,
+        grad_clip: float | None = 0.25,
+        batch_size: int = 256,
     ):
-        super().__init__(observation_dim, action_dim, **settings)
-        if self.goal_columns is None:
-            raise ValueError("agent.goal_columns: null given; no subgoal leads to a return, columns expected")
+        super().__init__(
+            observation_dim,
+            action_dim,
+            hidden_dims,
+            goal_columns=goal_columns,
+            orientation=orientation,
+            actor_goals=actor_goals,
+            lr=lr,
+            grad_clip=grad_clip,
+            batch_size=batch_size,
+        )
         self.needs = self.needs._replace(subgoal_steps=subgoal_steps)
         self.high = mlp([2 * self.goal_dim, *high_dims, self.goal_dim])
 

@@ -65,8 +65,6 @@ class Stitch:
 
     clusters: k of k-means on the standardised `columns` of the observation (None: all): [0, 1] is the achieved goal,
     and the linear velocity can be had with it ([0, 1, 2, 3] for the point, [0, 1, 15, 16] for the ant).
-    ahead: None, or steps after which the episode's columns are clustered along with those of the state: who jumps then
-    goes on as his own episode would have, where a body's velocity does not tell that.
     detour: None, or a jump is kept only if what comes after it leads on: if the way from the row to where the jump is
     made, and from there to the new goal, is at most so many times as long as the straight way to it, in steps between
     clusters (`steps_between`). One that is not kept is drawn anew, in at most TRIES draws for each of `hops`.
@@ -78,19 +76,18 @@ class Stitch:
         clusters: int,
         hops: int,
         columns: list[int] | None,
-        ahead: int | None,
         detour: float | None,
         seed: int,
     ):
         if not 0 < p <= 1:
             raise ValueError(f"goals.p: {p} given, a probability in (0, 1] expected; goals=future is no augmentation")
-        for key, value in (("clusters", clusters), ("hops", hops), ("ahead", ahead)):
-            if value is not None and value < 1:
+        for key, value in (("clusters", clusters), ("hops", hops)):
+            if value < 1:
                 raise ValueError(f"goals.{key}: {value} given, a positive number expected")
         self.p, self.clusters, self.hops, self.seed = p, clusters, hops, seed
         if detour is not None and detour < 1:
             raise ValueError(f"goals.detour: {detour} given, 1 or more expected")
-        self.columns, self.ahead, self.detour = columns, ahead, detour
+        self.columns, self.detour = columns, detour
 
     def bind(self, episodes: Episodes) -> Sample:
         cluster = self.assign(episodes)
@@ -134,10 +131,6 @@ class Stitch:
         columns = slice(None) if self.columns is None else list(self.columns)
         values = episodes.observations[:, columns].cpu().numpy()
         values = (values - values.mean(0)) / (values.std(0) + 1e-6)
-        if self.ahead is not None:
-            rows = torch.arange(len(episodes), device=episodes.device)
-            later = torch.minimum(rows + self.ahead, episodes.ends).cpu().numpy()
-            values = np.concatenate([values, values[later]], 1)
         rng = np.random.default_rng(self.seed)
         fitted = rng.choice(len(values), min(len(values), 100_000), replace=False)
         means = MiniBatchKMeans(self.clusters, batch_size=4096, n_init=3, random_state=self.seed)
