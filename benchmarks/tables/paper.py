@@ -1,4 +1,5 @@
-"""The stitching paper's table: RvS and DT on its point mazes, with and without temporal augmentation, five seeds.
+"""The stitching paper's table: RvS and DT on its point mazes, with and without temporal augmentation, five seeds; and
+what it has not, hierarchical cloning and jumps that keep to the straight way.
 
     python benchmarks/tables/paper.py [--methods RvS] [--mazes umaze] [--processes 2]
 
@@ -34,6 +35,7 @@ METHODS = {
     "RvS": Method(
         ["agent=gcbc", "steps=30000"], {FUTURE: ("17", "1-2", "3"), STITCH: ("97", "55", "38"), DIRECT: UNKNOWN}
     ),
+    "hierarchical RvS": Method(["agent=hgcbc", "steps=30000"], {FUTURE: UNKNOWN, STITCH: UNKNOWN, DIRECT: UNKNOWN}),
     "DT": Method(
         ["agent=dt", "agent.width=64", "budget.batch_size=32", "steps=15000"],  # windows of five: 160 actions
         {FUTURE: ("17", "20", "22"), STITCH: ("54", "62", "39")},
