@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from stitchrl.types import RETURN_DIM, Policy, ReturnTask, RewardRegion, Task, Window, collected, reward_at
 from stitchrl.worlds import SUCCESS_RADIUS, World
-from stitchrl.worlds.rollout import NOWHERE, Fleet, Plan, Trajectory, run
+from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
 
 MAX_LANES = 64  # of each worker
 LANES_PER_BLOCK = 8  # matrix products treat the rows of an unfilled block differently, in the last bit
@@ -109,7 +109,7 @@ class Evaluator:
             Fleet(simulation, PolicyController(policy, self.world, self.lanes, self.window, self.rewards))
             for simulation in self.simulations
         ]
-        ended = run(fleets, plans, SUCCESS_RADIUS if self.rewards is None else NOWHERE)
+        ended = run(fleets, plans, SUCCESS_RADIUS)
         bar = tqdm(ended, total=len(plans), desc="evaluate", unit=" episodes", mininterval=5, delay=5, leave=False)
         trajectories = sorted(bar, key=lambda trajectory: trajectory.plan.number)
         return [self._row(trajectory) for trajectory in trajectories], trajectories
@@ -139,7 +139,7 @@ class Evaluator:
 def _plan(number: int, task: Task | ReturnTask, rng: np.random.Generator) -> Plan:
     start = task.start.sample(rng)
     if isinstance(task, ReturnTask):
-        return Plan(number, start, start, task.horizon, rng, task.target)
+        return Plan(number, start, start, task.horizon, rng, task.target, stays=True)
     return Plan(number, start, task.goal.sample(rng), task.step_limit, rng)
 
 

@@ -84,12 +84,7 @@ def run(
 
     torch.manual_seed(settings.seed)
     agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
-    _check_outcomes(agent, spec, settings.agent_name)
-    if agent.needs.rewards and not isinstance(goals, Future):
-        raise ValueError(
-            f"agent {settings.agent_name}: told nothing of what lies ahead, goals={settings.goals_name} changes "
-            "nothing; goals=future expected"
-        )
+    _check_outcomes(agent, spec, goals, settings)
     agent.fit_scale(dataset.episodes.observations)
     agent.to(device)
     learner = Learner(agent, settings.steps, settings.decay, settings.average, settings.precision)
@@ -263,8 +258,9 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"device: {settings.device!r} given, but PyTorch finds {found} such devices")
 
 
-def _check_outcomes(agent: Agent, spec: DatasetSpec, name: str) -> None:
-    """Whether the agent can do with what the dataset asks for."""
+def _check_outcomes(agent: Agent, spec: DatasetSpec, goals: TrajectorySampler, settings: Settings) -> None:
+    """Whether the agent can do with what the dataset asks for, and with how goals are drawn."""
+    name = settings.agent_name
     if spec.targets and agent.goal_columns:
         raise ValueError(
             f"agent {name}: conditioned on goals, but dataset {spec.name} asks for returns; "
@@ -273,6 +269,11 @@ def _check_outcomes(agent: Agent, spec: DatasetSpec, name: str) -> None:
     if not spec.targets and (agent.goal_columns is None or agent.needs.rewards):
         asks = "learns from rewards" if agent.needs.rewards else "conditioned on returns"
         raise ValueError(f"agent {name}: {asks}, but dataset {spec.name} asks for goals; one with targets expected")
+    if agent.needs.rewards and not isinstance(goals, Future):
+        raise ValueError(
+            f"agent {name}: told nothing of what lies ahead, goals={settings.goals_name} changes "
+            "nothing; goals=future expected"
+        )
 
 
 def measure_augmentation(

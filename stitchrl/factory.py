@@ -22,7 +22,7 @@ from stitchrl.data.formats.source import of_episodes
 from stitchrl.files import locked
 from stitchrl.types import Cell, DatasetSpec, Expectation, Region, ReturnTask, RewardRegion, Task, collected, reward_at
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
-from stitchrl.worlds.rollout import NOWHERE, Fleet, Plan, Trajectory, run
+from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
 
 CEILING_EPISODES = 50
 _CEILING = 2**31  # sets the ceiling's generators apart from the episodes' own
@@ -203,24 +203,19 @@ def step_limit(world: World, metres: float) -> int:
 def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np.ndarray, dict[str, float]]:
     """Episodes by number until they hold `spec.transitions`, their contexts, and how the behaviour did.
 
-    Those that do not reach their goal are left out, unless the specification gives a length. Who is sent to where
-    nothing is earned ends there: were he to stay, nearly all states there would be of waiting.
+    Those that do not reach their goal are left out, unless the specification gives a length.
     """
-    rewards = make_rewards(spec, world)
     finished: dict[int, Trajectory] = {}
     kept: list[Trajectory] = []
     attempts = transitions = 0
-    radius = SUCCESS_RADIUS if spec.length is None else NOWHERE
     with tqdm(
         total=spec.transitions, desc=f"collect {spec.name}", unit=" steps", unit_scale=True, mininterval=2
     ) as bar:
-        for trajectory in run(behaviour_fleets(world, workers), plans(spec, world), radius):
+        for trajectory in run(behaviour_fleets(world, workers), plans(spec, world), SUCCESS_RADIUS):
             finished[trajectory.plan.number] = trajectory
             # Episodes are taken in the order of their numbers, so that it does not matter which ended first.
             while attempts in finished and transitions < spec.transitions:
                 following = finished.pop(attempts)
-                if rewards and not reward_at(rewards, following.plan.goal[None]).any():
-                    following = _up_to_goal(following)
                 attempts += 1
                 if following.reached or spec.length:
                     kept.append(following)
@@ -239,19 +234,9 @@ def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np
         "metres_per_s": round(walked / (sum(steps for _, steps in arrived) * world.control_step), 3),
     }
     contexts = np.array([trajectory.plan.number % len(spec.contexts) for trajectory in kept])
+    rewards = make_rewards(spec, world)
     earned = [reward_at(rewards, t.observations[1:, :2]) for t in kept] if rewards else at_goal
     return _episodes(kept, earned), contexts, behaviour_summary
-
-
-def _up_to_goal(trajectory: Trajectory) -> Trajectory:
-    """The trajectory up to its first step that ends at its goal, all of it where none does."""
-    at_goal = _at_goal(trajectory)
-    steps = int(at_goal.argmax()) + 1 if at_goal.any() else len(at_goal)
-    return trajectory._replace(
-        observations=trajectory.observations[: steps + 1],
-        actions=trajectory.actions[:steps],
-        reached=bool(at_goal.any()),
-    )
 
 
 def _at_goal(trajectory: Trajectory) -> np.ndarray:
@@ -266,8 +251,12 @@ def behaviour_fleets(world: World, workers: int) -> list[Fleet]:
 
 
 def plans(spec: DatasetSpec, world: World) -> Iterator[Plan]:
-    """Episodes without end. Each has its own generator; contexts take turns."""
-    goals = _goals(spec, world)
+    """Episodes without end. Each has its own generator; contexts take turns.
+
+    Those of a given length stay at their goal. But who is sent to where nothing is earned, of rewards, ends there: were
+    he to stay, nearly all states there would be of waiting.
+    """
+    goals, rewards = _goals(spec, world), make_rewards(spec, world)
     number = 0
     while True:
         rng = np.random.default_rng([spec.seed, number])
@@ -279,7 +268,8 @@ def plans(spec: DatasetSpec, world: World) -> Iterator[Plan]:
             start = _box(world, cell).sample(rng)
             goal = _box(world, goals[context][cell][rng.integers(len(goals[context][cell]))]).sample(rng)
         metres = float(world.maze.distance(start[None], goal[None])[0])
-        yield Plan(number, start, goal, spec.length or step_limit(world, metres), rng)
+        stays = spec.length is not None and (not rewards or bool(reward_at(rewards, goal[None]).any()))
+        yield Plan(number, start, goal, spec.length or step_limit(world, metres), rng, stays=stays)
         number += 1
 
 
@@ -325,7 +315,7 @@ def measure_ceilings(spec: DatasetSpec, world: World, workers: int) -> dict[str,
             start, goal = task.start.sample(rng), task.goal.sample(rng)
             planned.append(Plan(i, start, goal, task.step_limit, rng))
     reached: list[list[bool]] = [[] for _ in tasks]
-    for trajectory in _walk(world, planned, SUCCESS_RADIUS, workers):
+    for trajectory in _walk(world, planned, workers):
         reached[trajectory.plan.number].append(trajectory.reached)
     return {task.name: float(np.mean(values)) for task, values in zip(tasks, reached, strict=True)}
 
@@ -339,9 +329,9 @@ def _measure_return_ceilings(spec: DatasetSpec, world: World, workers: int) -> d
         best = replace(rewards[int(np.argmax(worth))].region, half=task.start.half)
         for rng in _ceiling_generators(spec, i):
             start, goal = task.start.sample(rng), best.sample(rng)
-            planned.append(Plan(i, start, goal, task.horizon, rng))
+            planned.append(Plan(i, start, goal, task.horizon, rng, stays=True))
     attained: list[list[bool]] = [[] for _ in tasks]
-    for trajectory in _walk(world, planned, NOWHERE, workers):
+    for trajectory in _walk(world, planned, workers):
         number, earned = trajectory.plan.number, collected(rewards, trajectory.observations[1:, :2])
         attained[number].append(earned >= tasks[number].target)
     return {task.name: float(np.mean(values)) for task, values in zip(tasks, attained, strict=True)}
@@ -356,8 +346,8 @@ def _ceiling_generators(spec: DatasetSpec, task: int) -> list[np.random.Generato
     return [np.random.default_rng([spec.seed, _CEILING, task, episode]) for episode in range(CEILING_EPISODES)]
 
 
-def _walk(world: World, planned: list[Plan], radius: float, workers: int) -> Iterator[Trajectory]:
-    ended = run(behaviour_fleets(world, workers), planned, radius)
+def _walk(world: World, planned: list[Plan], workers: int) -> Iterator[Trajectory]:
+    ended = run(behaviour_fleets(world, workers), planned, SUCCESS_RADIUS)
     return tqdm(ended, total=len(planned), desc="ceilings", unit=" episodes", delay=5, leave=False)
 
 

@@ -10,7 +10,7 @@ import torch
 from stitchrl.evaluate import CALIBRATION, CALIBRATION_EPISODES, Evaluator, PolicyController, Rewards, calibrate
 from stitchrl.mazes import Maze
 from stitchrl.types import Region, ReturnTask, RewardRegion
-from stitchrl.worlds.rollout import NOWHERE, Fleet, Plan, run
+from stitchrl.worlds.rollout import Fleet, Plan, run
 
 
 def goal_observation(xy):
@@ -154,9 +154,9 @@ def test_what_is_left_of_a_return_and_its_horizon_shrinks_step_by_step(window, l
     policy, plans = Recorder(), []
     for i in range(10):
         start = np.array([0.0, i])
-        plans.append(Plan(i, start, start, HORIZON, np.random.default_rng(0), target=i / 2))
+        plans.append(Plan(i, start, start, HORIZON, np.random.default_rng(0), target=i / 2, stays=True))
     fleet = Fleet(Walkers(lanes), PolicyController(policy, WORLD, lanes, window, LINE))
-    trajectories = list(run([fleet], plans, NOWHERE))
+    trajectories = list(run([fleet], plans, radius=0.45))
     assert [len(trajectory.actions) for trajectory in trajectories] == [HORIZON] * 10
     expected = {}
     for plan, observations, _, _ in trajectories:

@@ -27,7 +27,7 @@ from stitchrl.files import write, write_json
 from stitchrl.mazes import Cell, Maze
 from stitchrl.types import Region, Task
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
-from stitchrl.worlds.rollout import NOWHERE, Fleet, Plan, run
+from stitchrl.worlds.rollout import Fleet, Plan, run
 
 HERE = Path(__file__).parent
 FOUND, PAGE = HERE / "findings.json", HERE / "README.md"
@@ -113,10 +113,10 @@ def collect(protocol: Protocol) -> Episodes:
     for number in range(-(-STEPS[protocol.world] // protocol.length)):
         rng = np.random.default_rng([SEED, number])
         ends = (draw(world.maze, cells, rng) for cells in (protocol.starts, protocol.goals))
-        plans.append(Plan(number, *ends, protocol.length, rng))
+        plans.append(Plan(number, *ends, protocol.length, rng, stays=True))
     lanes = world.lanes
     controller = Wanderer(world, lanes, protocol.goals) if protocol.wander else world.behaviour(lanes)
-    ended = run([Fleet(world.simulate(lanes), controller)], plans, NOWHERE)
+    ended = run([Fleet(world.simulate(lanes), controller)], plans, SUCCESS_RADIUS)
     kept = sorted(track(ended, protocol.name, len(plans)), key=lambda trajectory: trajectory.plan.number)
     void = np.full((1, world.action_dim), np.nan, np.float32)
     return Episodes(

@@ -1,4 +1,4 @@
-"""The ants: cloning and HIQL, with and without temporal augmentation, three seeds: preliminary.
+"""The ants: cloning, hierarchical cloning and HIQL, with and without temporal augmentation, three seeds: preliminary.
 
     python benchmarks/tables/ants.py [--datasets umaze_cut3] [--agents hiql] [--goals future] [--processes 2]
 

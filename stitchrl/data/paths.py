@@ -94,9 +94,8 @@ class Stitch:
         members = torch.argsort(cluster, stable=True)  # cluster by cluster
         last = torch.bincount(cluster, minlength=self.clusters).cumsum(0) - 1
         first = torch.cat([last.new_zeros(1), last[:-1] + 1])
-        detour, steps, attempts = self.detour or 0.0, None, self.hops
-        if self.detour is not None:
-            steps, attempts = steps_between(cluster, self.clusters, episodes), TRIES * self.hops
+        leads_on = self.make_leads_on(cluster, episodes)
+        attempts = self.hops if leads_on is None else TRIES * self.hops
 
         def sample(rows: Tensor, discount: float | None, rng: Generator) -> Path:
             goal = _later(rows + 1, take(episodes.ends, rows), discount, rng)
@@ -112,11 +111,8 @@ class Stitch:
                 within = take(cluster, here)
                 entered = take(members, _uniform(take(first, within), take(last, within), rng))
                 beyond = _later(entered, take(episodes.ends, entered), discount, rng)
-                if steps is not None:
-                    begun, ended = take(cluster, take(rows, jumping)), take(cluster, beyond)
-                    straight = steps(begun, ended)
-                    kept = steps(begun, within) + steps(within, ended) <= detour * straight
-                    kept &= straight.isfinite()
+                if leads_on is not None:
+                    kept = leads_on(take(cluster, take(rows, jumping)), within, take(cluster, beyond))
                     jumping, here, entered, beyond = (x[kept] for x in (jumping, here, entered, beyond))
                 hop = take(made, jumping)
                 leave[jumping, hop], enter[jumping, hop] = here, entered
@@ -125,6 +121,18 @@ class Stitch:
             return Path(rows, goal, leave, enter)
 
         return sample
+
+    def make_leads_on(self, cluster: Tensor, episodes: Episodes) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+        """Whether the way from clusters [B] over others to others still is straight enough; None if none has to be."""
+        if (detour := self.detour) is None:
+            return None
+        steps = steps_between(cluster, self.clusters, episodes)
+
+        def leads_on(begun: Tensor, over: Tensor, ended: Tensor) -> Tensor:
+            straight = steps(begun, ended)
+            return straight.isfinite() & (steps(begun, over) + steps(over, ended) <= detour * straight)
+
+        return leads_on
 
     def assign(self, episodes: Episodes) -> Tensor:
         """Each row's cluster [N]; k-means is fitted on at most 100,000 rows and applied to all."""

@@ -11,11 +11,12 @@ import torch
 
 from stitchrl.types import Simulation
 
-NOWHERE = -1.0  # the radius of a goal at which no episode ends
-
 
 class Plan(NamedTuple):
-    """An episode to be run: from `start` to `goal`, or to collect `target`, in at most `limit` steps."""
+    """An episode to be run: from `start` to `goal`, or to collect `target`, in at most `limit` steps.
+
+    stays: whether it does not end at its goal, but runs to its limit.
+    """
 
     number: int
     start: np.ndarray  # [2] metres
@@ -23,15 +24,16 @@ class Plan(NamedTuple):
     limit: int
     rng: np.random.Generator
     target: float = float("nan")  # return
+    stays: bool = False
 
 
 class Trajectory(NamedTuple):
-    """An episode that was run. It ends at the first step that brings the body within the radius of its goal."""
+    """An episode that was run. Unless it stays, it ends at the first step that brings the body near its goal."""
 
     plan: Plan
     observations: np.ndarray  # [T + 1, obs_dim] float32
     actions: np.ndarray  # [T, act_dim] float32
-    reached: bool
+    reached: bool  # whether it ended at its goal
 
 
 class Controller(Protocol):
@@ -53,7 +55,7 @@ class Fleet(NamedTuple):
 def run(fleets: Sequence[Fleet], plans: Iterable[Plan], radius: float) -> Iterator[Trajectory]:
     """Run all plans and yield each episode as it ends (not in the order of their numbers).
 
-    radius: metres from its goal at which an episode ends; of NOWHERE each runs to its limit.
+    radius: metres from its goal at which an episode ends, unless it stays.
 
     Each fleet runs in a thread of its own: MuJoCo and torch let go of Python's global lock while they work, so one
     fleet's controller thinks while another's bodies move, and nothing travels between processes. Fleets of one width
@@ -110,6 +112,7 @@ def _run(
     steps = np.zeros(lanes, np.int64)
     goals = np.zeros((lanes, 2))
     limits = np.ones(lanes, np.int64)
+    stays = np.zeros(lanes, bool)
     observations = np.zeros((lanes, 1, observation_dim), np.float32)
     actions: np.ndarray | None = None
 
@@ -123,7 +126,7 @@ def _run(
             observations = np.concatenate([observations, more], 1)
             if actions is not None:
                 actions = np.concatenate([actions, np.zeros((*more.shape[:2], actions.shape[2]), np.float32)], 1)
-        goals[lane], limits[lane] = plan.goal, plan.limit
+        goals[lane], limits[lane], stays[lane] = plan.goal, plan.limit, plan.stays
         simulation.reset(lane, plan.start)
         observations[lane, 0] = simulation.observations[lane]
         controller.plan(lane, plan)
@@ -140,7 +143,7 @@ def _run(
         steps += active
         observations[everyone[active], steps[active]] = simulation.observations[active]
         offset = simulation.observations[:, :2] - goals
-        reached = np.hypot(offset[:, 0], offset[:, 1]) <= radius
+        reached = ~stays & (np.hypot(offset[:, 0], offset[:, 1]) <= radius)
         for lane in np.flatnonzero(active & (reached | (steps >= limits))).tolist():
             plan, length = running[lane], steps[lane]
             assert plan is not None
