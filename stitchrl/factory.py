@@ -17,9 +17,10 @@ from stitchrl.audit.positions import Positions
 from stitchrl.audit.returns import certify_returns
 from stitchrl.data.cut import cut
 from stitchrl.data.episodes import Episodes
-from stitchrl.data.formats import minari
+from stitchrl.data.formats import minari, open_source
 from stitchrl.data.formats.source import of_episodes
 from stitchrl.files import locked
+from stitchrl.mazes import INSIDE
 from stitchrl.types import Cell, DatasetSpec, Expectation, Region, ReturnTask, RewardRegion, Task, collected, reward_at
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
 from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
@@ -56,9 +57,10 @@ def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
 
 
 def generate(spec: DatasetSpec, workers: int, if_missing: bool = False) -> None:
-    """Collect (or cut), certify and store a dataset. The same seed gives the same bytes for any number of workers.
+    """Collect (or adopt, or cut), certify and store a dataset.
 
-    One process at a time generates a dataset; if_missing: unless another one has by then.
+    The same seed gives the same bytes for any number of workers. One process at a time generates a dataset;
+    if_missing: unless another one has by then.
     """
     place = minari.folder(spec.name)
     with locked(place.with_name(f".{place.name}.lock")):
@@ -73,7 +75,8 @@ def _generate(spec: DatasetSpec, workers: int) -> None:
     torch.set_num_threads(1)  # threads are for physics; the controller's small products only lose by them
     world = make_world(spec.world, spec.maze)
     if spec.cut is None:
-        episodes, contexts, behaviour = collect(spec, world, workers)
+        obtained = collect(spec, world, workers) if spec.source is None else adopt(spec, world)
+        episodes, contexts, behaviour = obtained
         ceilings = measure_ceilings(spec, world, workers)
     else:
         joined = open_dataset(joined_twin(spec), workers)
@@ -198,6 +201,42 @@ def _box(world: World, cell: Cell, radius: float = 0.0) -> Region:
 def step_limit(world: World, metres: float) -> int:
     """Three times the steps that the behaviour needs, its way out of one box and into the other included."""
     return int(np.ceil(3 * (metres + world.maze.scale / 2) / (world.speed * world.control_step)))
+
+
+def adopt(spec: DatasetSpec, world: World) -> tuple[Episodes, np.ndarray, None]:
+    """The source's first episodes, as many as `spec.transitions` rows hold, one context, and no behaviour of ours.
+
+    Where returns are asked for every step earns what the specification says, for so it will in evaluation. ValueError
+    that names the source where its states are not of this world and maze.
+    """
+    assert spec.source is not None
+    source = open_source(spec.source)
+    found, expected = (source.observation_dim, source.action_dim), (world.observation_dim, world.action_dim)
+    if found != expected:
+        raise ValueError(
+            f"{source.name}: observations of {found[0]} and actions of {found[1]} numbers, expected {expected[0]} and "
+            f"{expected[1]}, as {world.name} has them"
+        )
+    episodes = next(source.chunks(spec.transitions))
+    xy = episodes.observations[:, :2].numpy()
+    share = float(world.maze.inside(xy).mean())
+    if share < INSIDE:
+        raise ValueError(
+            f"{source.name}: {100 * share:.0f}% of its positions lie in the maze {world.maze.name}, centred on the "
+            f"origin, expected {100 * INSIDE:.0f}% at least"
+        )
+    if rewards := make_rewards(spec, world):
+        earned = np.full(len(episodes), np.nan, np.float32)
+        steps = episodes.transitions
+        earned[steps] = reward_at(rewards, xy[steps + 1])
+        if episodes.rewards is not None and (other := ~np.isclose(episodes.rewards[steps], earned[steps])).any():
+            print(
+                f"warning: {source.name}: {100 * other.mean():.1f}% of its rewards are not what dataset {spec.name} "
+                "gives for the same steps; training and evaluation go by the latter",
+                file=sys.stderr,
+            )
+        episodes = Episodes(episodes.observations, episodes.actions, torch.from_numpy(earned), episodes.lengths)
+    return episodes, np.zeros(len(episodes.lengths), np.int64), None
 
 
 def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np.ndarray, dict[str, float]]:

@@ -67,6 +67,9 @@ MAPS = {
 }
 
 
+INSIDE = 0.9  # of a dataset's positions at least lie in its maze; a body's centre may lean over a wall
+
+
 @dataclass(frozen=True)
 class Maze:
     """A map of walls (#) and free cells (.), each `scale` metres wide, centred on the origin."""
@@ -99,6 +102,11 @@ class Maze:
         column = np.floor(xy[..., 0] / self.scale + columns / 2)
         row = np.floor(rows / 2 - xy[..., 1] / self.scale)
         return np.stack([row.clip(0, rows - 1), column.clip(0, columns - 1)], -1).astype(np.int64)
+
+    def inside(self, xy: np.ndarray) -> np.ndarray:
+        """Boolean [...]: which points [..., 2] lie in a free cell."""
+        cells = self.to_cells(xy)
+        return self.free[cells[..., 0], cells[..., 1]]
 
     @cached_property
     def _number(self) -> np.ndarray:

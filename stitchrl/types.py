@@ -107,6 +107,8 @@ class DatasetSpec:
     """What a dataset is collected from: one YAML file in conf/dataset/. Its keys are these fields.
 
     contexts: lists of `reset` and `goal` cells, or the word `all` (every free cell).
+    source: a stored dataset of this world's states (Minari id or file), whose first episodes are taken, as many as
+        `transitions` rows hold. Nothing is collected then, and there are no contexts.
     goal_distance: moves between an episode's start and goal cells along the shortest path, None: any number.
     length: steps of every episode, which then is kept wherever it ends, and does not end at its goal (but where there
         are rewards, and none at its goal). None: an episode ends at its goal, and is left out if it does not get there.
@@ -123,6 +125,7 @@ class DatasetSpec:
     contexts: tuple[Context, ...]
     seen: tuple[tuple[Cell, Cell], ...]
     unseen: tuple[tuple[Cell, Cell], ...]
+    source: str | None = None
     rewards: tuple[Reward, ...] = ()
     targets: tuple[Target, ...] = ()
     horizon: int | None = None
@@ -174,6 +177,10 @@ class DatasetSpec:
             raise ValueError("dataset: rewards, targets and horizon belong together, expected all of them or none")
         if rewards and (spec.seen or spec.unseen):
             raise ValueError("dataset: targets and pairs (seen, unseen) given, expected either")
+        if bool(contexts) == (spec.source is not None):
+            raise ValueError("dataset: either contexts to collect from or a source to take from expected")
+        if spec.source is not None and (spec.length, spec.goal_distance) != (None, None):
+            raise ValueError("dataset: length and goal_distance are of episodes to be collected, and a source is given")
         for key in ("horizon", "goal_distance", "length", "cut", "transitions", "min_episodes"):
             value = getattr(spec, key)
             if value is not None and value < 1:

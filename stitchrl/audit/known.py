@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stitchrl.audit.positions import Positions
-from stitchrl.mazes import Cell, Maze
+from stitchrl.mazes import INSIDE, Cell, Maze
 from stitchrl.types import Region, Task
 
 OGBENCH = {
@@ -35,7 +35,6 @@ OGBENCH_SUCCESS = {"pointmaze": 1.0, "antmaze": 0.5}  # metres
 ANT_GOALS: dict[str, Cell] = {"umaze": (3, 1), "medium": (6, 6), "large": (7, 9)}  # from (1, 1)
 POINT_GOALS: dict[str, Cell] = {"umaze": (1, 1), "medium": (6, 6), "large": (7, 9)}
 FILES = {"u-maze": "umaze", "big-maze": "medium", "hardest-maze": "large"}  # what D4RL calls mazes in files' names
-INSIDE = 0.9  # of the positions at least lie in the maze; a body's centre may lean over a wall
 
 
 class View(NamedTuple):
@@ -58,10 +57,7 @@ class Known(NamedTuple):
             positions.stored *= np.array([1, -1], np.float32)
             shift = self.maze.to_xy((0, 0)) - self.view.corner * np.array([1, -1])
             positions.stored += shift.astype(np.float32)
-        inside = 0
-        for part in positions.parts:
-            cells = self.maze.to_cells(positions.of_part(part))
-            inside += int(self.maze.free[cells[:, 0], cells[:, 1]].sum())
+        inside = sum(int(self.maze.inside(positions.of_part(part)).sum()) for part in positions.parts)
         if inside < INSIDE * len(positions):
             share = 100 * inside / len(positions)
             raise ValueError(

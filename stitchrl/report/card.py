@@ -185,6 +185,8 @@ def purpose(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
             "trained on this dataset is the stitching gap: tasks, limits and transitions are equal, and only here no "
             "episode joins start and goal."
         )
+    elif spec.get("source") is not None:
+        words = f"The episodes of `{spec['source']}`, with tasks of our own{chain('episodes')}."
     elif split == "joined":
         cut = name.replace("-joined", "-cut<k>", 1)
         words = (
@@ -222,16 +224,24 @@ def purpose(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
 
 
 def facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
-    spec, maze, behaviour = manifest["spec"], maze_of(manifest), manifest["behaviour"]
+    spec, maze = manifest["spec"], maze_of(manifest)
     body, observation, action = BODIES[spec["world"]]
     rows, columns = maze.free.shape
     versions = [f"{PACKAGES.get(package, package)} {version}" for package, version in manifest["versions"].items()]
-    cut = "" if spec["cut"] is None else ", measured before episodes were cut"
     if spec.get("length") is None:  # older manifests do not have it
         rewarded, others = "the step that reaches", "not in the data"
     else:
         rewarded, others = "each step that ends within the success radius of", "in the data too"
     reward = f"1 for {rewarded} the episode's own goal, 0 otherwise"
+    if spec.get("source") is None:
+        behaviour, cut = manifest["behaviour"], "" if spec["cut"] is None else ", measured before episodes were cut"
+        walked = (
+            f"reached its goal in {100 * behaviour['success']:.1f}% of {behaviour['attempts']:,} attempts (the others "
+            f"are {others}), at {behaviour['metres_per_s']:.2f} m/s along the shortest path{cut}"
+        )
+        origin = [("Behaviour", walked), ("Seed", str(spec["seed"]))]
+    else:
+        reward, origin = "as in the source", [("Source", f"`{spec['source']}`: its episodes, as they are")]
     return [
         ("Body", body),
         ("Maze", f"`{maze.name}`: {rows} x {columns} cells of {maze.scale:g} m, walls included, centred on (0, 0)"),
@@ -243,16 +253,11 @@ def facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
             "Episodes",
             f"{manifest['episodes']:,}, of {manifest['transitions'] / manifest['episodes']:.0f} steps on average",
         ),
-        (
-            "Behaviour",
-            f"reached its goal in {100 * behaviour['success']:.1f}% of {behaviour['attempts']:,} attempts (the others "
-            f"are {others}), at {behaviour['metres_per_s']:.2f} m/s along the shortest path{cut}",
-        ),
-        ("Seed", str(spec["seed"])),
+        *origin,
         ("`dataset_sha256`", f"`{manifest['dataset_sha256']}`"),
         ("`transitions_sha256`", f"`{manifest['transitions_sha256']}` (equal for a joined dataset and its cut twins)"),
         ("Versions", ", ".join(versions)),
-        ("Licence", "MIT"),
+        ("Licence", "MIT" if spec.get("source") is None else "that of the source"),
     ]
 
 

@@ -30,6 +30,8 @@ def return_purpose(manifest: dict[str, Any], certificate: dict[str, Any]) -> str
             f"`{cut}`, holds the same transitions in pieces that do not: success here minus success there is the "
             "stitching gap of returns."
         )
+    if spec.get("source") is not None:
+        return f"The episodes of `{spec['source']}`, with rewards and targets of our own{chained}."
     dev = "The maze on which settings are chosen. " if spec["maze"] == "dev" else ""
     return (
         f"{dev}Some episodes lead from a start past where little is earned, and end; others begin on their way and "
