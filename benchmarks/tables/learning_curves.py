@@ -9,13 +9,11 @@ the last three evaluations.
 """
 
 import argparse
-import json
-from collections import defaultdict
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from queue_of_runs import Job, Row, read_csv, run_all
+from queue_of_runs import Job, Row, curve_of, curve_rows, read_csv, run_all
 from rich.console import Console
 from rich.table import Table
 
@@ -48,28 +46,8 @@ def job(maze: str, agent: str, seed: int) -> Job:
     return Job(RUNS / f"{maze}-{agent}-s{seed}", [f"dataset=pointmaze_{maze}_regions"], others)
 
 
-def find_rows() -> list[Row]:
-    """One row for each evaluation of each finished run."""
-    rows = []
-    for path in sorted(RUNS.glob("*/summary.json")):
-        summary = json.loads(path.read_text())
-        expect = {task["name"]: task["expect"] for task in summary["tasks"]}
-        success: dict[tuple[int, str], list[bool]] = defaultdict(list)
-        for line in (path.parent / "eval.jsonl").read_text().splitlines():
-            episode = json.loads(line)
-            success[episode["step"], expect[episode["task"]]].append(episode["success"])
-        for step in sorted({step for step, _ in success}):
-            row = {key: summary[key] for key in ("dataset", "agent", "seed")} | {"step": step}
-            for kind in ("seen", "unseen"):
-                row[kind] = round(sum(success[step, kind]) / len(success[step, kind]), 4)
-            origin = {key: summary[key] for key in ("updates_per_s", "dataset_sha256", "commit")}
-            rows.append({**row, **origin, "folder": str(path.parent)})
-    return rows
-
-
 def curve(rows: list[Row], maze: str, agent: str, seed: int) -> list[Row]:
-    folder = str(job(maze, agent, seed).folder)
-    return sorted((row for row in rows if row["folder"] == folder), key=lambda row: int(row["step"]))
+    return curve_of(rows, job(maze, agent, seed))
 
 
 def draw(rows: list[Row], maze: str) -> None:
@@ -125,7 +103,7 @@ def main() -> None:
         for maze in mazes
         if seed in SEEDS[maze]
     ]
-    run_all(jobs, options.processes, TABLE, find_rows)
+    run_all(jobs, options.processes, TABLE, lambda: curve_rows(RUNS))
     for maze in mazes:
         draw(read_csv(TABLE), maze)
     show(read_csv(TABLE), mazes)

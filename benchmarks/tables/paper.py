@@ -5,14 +5,27 @@ what it has not, hierarchical cloning and jumps that keep to the straight way.
 
 Smaller and shorter than the paper's (1,000,000 updates of 2 x 1024 for RvS, 200,000 for DT), as METHODS below says.
 Runs what has no row in paper.csv, under runs/paper/, and prints success on unseen tasks, the mean of the last three
-evaluations, beside the paper's, and what augmentation adds to it, seed by seed.
+evaluations, beside the paper's, and what augmentation adds to it, seed by seed. Every evaluation of a run goes to
+paper_curves.csv, and those of DT are drawn in paper_curves.png: it has not come to rest at this budget.
 """
 
 import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from queue_of_runs import Job, Row, over_seeds, read_csv, report_rows, run_all
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from queue_of_runs import (
+    Job,
+    Row,
+    bring_up_to_date,
+    curve_of,
+    curve_rows,
+    over_seeds,
+    read_csv,
+    report_rows,
+    run_all,
+)
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +33,7 @@ from stitchrl.report.statistics import Estimate
 
 RUNS = Path("runs/paper")
 TABLE = Path(__file__).with_suffix(".csv")
+CURVES = TABLE.with_name("paper_curves.csv")
 SEEDS = range(5)
 MAZES = ("umaze", "medium", "large")
 FUTURE, STITCH, DIRECT = "future", "stitch", "direct"
@@ -51,6 +65,12 @@ def job(name: str, maze: str, goals: str, seed: int) -> Job:
     return Job(folder, [f"dataset=pointmaze_{maze}_regions"], [agent, *others, f"goals={goals}", f"seed={seed}"])
 
 
+def find_rows() -> list[Row]:
+    """The report's row of every finished run; all evaluations of these runs are written beside."""
+    bring_up_to_date(CURVES, curve_rows(RUNS))
+    return report_rows(RUNS)
+
+
 def success(rows: list[Row], name: str, maze: str, goals: str, kind: str) -> Estimate:
     """Percent over seeds."""
     return over_seeds(rows, (job(name, maze, goals, seed) for seed in SEEDS), f"{kind}_success", scale=100)
@@ -77,6 +97,29 @@ def show(rows: list[Row]) -> None:
     Console(width=220).print(table)
 
 
+def draw(rows: list[Row], name: str) -> None:
+    """Success over gradient steps on each maze, without augmentation and with it; a line for each seed."""
+    figure = Figure(figsize=(8, 4.4), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    ways = (FUTURE, STITCH)
+    panels = figure.subplots(len(ways), len(MAZES), sharex=True, sharey=True)
+    for line, goals in zip(panels, ways, strict=True):
+        for axes, maze in zip(line, MAZES, strict=True):
+            axes.set_title(f"{maze}, {goals}", fontsize=10)
+            axes.set_ylim(-0.03, 1.03)
+            axes.spines[["top", "right"]].set_visible(False)
+            for seed in SEEDS:
+                points = curve_of(rows, job(name, maze, goals, seed))
+                steps = [int(row["step"]) / 1000 for row in points]
+                for kind, colour in (("seen", "#9a9a9a"), ("unseen", "#1f77b4")):
+                    axes.plot(steps, [float(row[kind]) for row in points], color=colour, lw=1.5, label=kind)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles[:2], [f"{label} tasks" for label in labels[:2]], loc="outside lower right", ncols=2)
+    figure.supxlabel("thousand updates")
+    figure.supylabel("success")
+    figure.savefig(CURVES.with_suffix(".png"), dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", default=",".join(METHODS), help="only these")
@@ -90,8 +133,9 @@ def main() -> None:
         for maze in options.mazes.split(",")
         for goals in METHODS[name].paper
     ]
-    run_all(jobs, options.processes, TABLE, lambda: report_rows(RUNS))
+    run_all(jobs, options.processes, TABLE, find_rows)
     show(read_csv(TABLE))
+    draw(read_csv(CURVES), "DT")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -51,10 +52,7 @@ def run_all(jobs: Sequence[Job], processes: int, table: Path, find_rows: Callabl
             print(f"{job.folder}: exit status {ended.returncode}, see {job.folder}/log.txt", file=sys.stderr)
             return
         with reporting:
-            found = find_rows()
-            here = {row["folder"] for row in found}
-            rows = found + [row for row in read_csv(table) if row["folder"] not in here]
-            write_table(table, rows)
+            bring_up_to_date(table, find_rows())
             print(job.folder, flush=True)
 
     with ThreadPoolExecutor(processes) as pool:
@@ -72,6 +70,30 @@ def report_rows(folder: Path) -> list[Row]:
     return [row | circumstances(Path(row["folder"])) for row in rows]
 
 
+def curve_rows(folder: Path) -> list[Row]:
+    """One row for each evaluation of each finished run in a folder: success over seen and over unseen tasks."""
+    rows = []
+    for path in sorted(folder.glob("*/summary.json")):
+        summary = json.loads(path.read_text())
+        expect = {task["name"]: task["expect"] for task in summary["tasks"]}
+        success: dict[tuple[int, str], list[bool]] = defaultdict(list)
+        for line in (path.parent / "eval.jsonl").read_text().splitlines():
+            episode = json.loads(line)
+            success[episode["step"], expect[episode["task"]]].append(episode["success"])
+        for step in sorted({step for step, _ in success}):
+            row = {key: summary[key] for key in ("dataset", "agent", "goals", "seed")} | {"step": step}
+            for kind in ("seen", "unseen"):
+                row[kind] = round(sum(success[step, kind]) / len(success[step, kind]), 4)
+            origin = {key: summary[key] for key in ("updates_per_s", "dataset_sha256", "commit")}
+            rows.append({**row, **origin, "folder": str(path.parent)})
+    return rows
+
+
+def curve_of(rows: Sequence[Row], job: Job) -> list[Row]:
+    """The evaluations of one run, in order."""
+    return sorted((row for row in rows if row["folder"] == str(job.folder)), key=lambda row: int(row["step"]))
+
+
 def circumstances(folder: Path) -> Row:
     """Mean path length (m) and ceiling of a run's seen and unseen tasks, and the actor's loss in its last logs."""
     tasks = json.loads((folder / "summary.json").read_text())["tasks"]
@@ -87,6 +109,12 @@ def circumstances(folder: Path) -> Row:
 
 def read_csv(path: Path) -> list[Row]:
     return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+
+
+def bring_up_to_date(table: Path, found: Sequence[Row]) -> None:
+    """Write rows of runs whose folders are here in the place of the table's own; rows of other runs stay."""
+    here = {row["folder"] for row in found}
+    write_table(table, [*found, *(row for row in read_csv(table) if row["folder"] not in here)])
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:

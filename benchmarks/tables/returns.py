@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from queue_of_runs import Job, Row, over_seeds, read_csv, run_all, write_table
+from queue_of_runs import Job, Row, bring_up_to_date, over_seeds, read_csv, run_all
 from rich.console import Console
 from rich.table import Table
 
@@ -70,9 +70,7 @@ def find_rows() -> list[Row]:
             rows.append(run | {key: task[key] for key in keys} | origin | {"folder": str(folder)})
         with open(folder / "calibration.csv", newline="") as file:
             grid += [run | row | {"folder": str(folder)} for row in csv.DictReader(file)]
-    here = {row["folder"] for row in grid}
-    grid += [row for row in read_csv(GRID) if row["folder"] not in here]
-    write_table(GRID, grid)
+    bring_up_to_date(GRID, grid)
     return rows
 
 
