@@ -104,9 +104,13 @@ def draw(rows: list[Row], grid: list[Row]) -> None:
     names = [
         name for name in (f"{d.replace('_', '-')}-v0" for d in DATASETS) if any(r["dataset"] == name for r in rows)
     ]
-    figure = Figure(figsize=(4 * len(names) + 2, 3.8), layout="constrained", facecolor="white")
+    columns, lines = 3, -(-len(names) // 3)
+    figure = Figure(figsize=(3.6 * columns, 3.2 * lines + 0.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in panels[len(names) :]:
+        axes.set_axis_off()
+    for axes, name in zip(panels, names, strict=False):
         certificate = TABLE.parents[2] / "datasets" / name / "certificate.json"
         first = json.loads(certificate.read_text())["tasks"][0]
         start, points = first["name"].split("-")[0], [row for row in grid if row["dataset"] == name]
@@ -121,8 +125,8 @@ def draw(rows: list[Row], grid: list[Row]) -> None:
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("target return")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("achieved return")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, loc="outside right upper")
+        axes.set_ylabel("achieved return")
+    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=4)
     figure.savefig(PICTURE, dpi=110)
 
 
