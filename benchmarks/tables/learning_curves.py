@@ -11,9 +11,10 @@ the last three evaluations.
 import argparse
 from pathlib import Path
 
+from curves import curve_of, curve_rows, draw_panel, save
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from queue_of_runs import Job, Row, curve_of, curve_rows, read_csv, run_all
+from queue_of_runs import Job, Row, read_csv, run_all
 from rich.console import Console
 from rich.table import Table
 
@@ -61,18 +62,8 @@ def draw(rows: list[Row], maze: str) -> None:
     for axes in panels[len(agents) :]:
         axes.set_axis_off()
     for axes, agent in zip(panels, agents, strict=False):
-        axes.set_title(agent, fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
-        for seed in SEEDS[maze]:
-            points = curve(rows, maze, agent, seed)
-            steps = [int(row["step"]) / 1000 for row in points]
-            for kind, colour in (("seen", "#9a9a9a"), ("unseen", "#1f77b4")):
-                axes.plot(steps, [float(row[kind]) for row in points], color=colour, lw=1.5, label=kind)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles[:2], [f"{label} tasks" for label in labels[:2]], loc="outside lower right", ncols=2)
-    figure.supxlabel("thousand updates")
-    figure.supylabel("success")
-    figure.savefig(TABLE.with_name(f"{TABLE.stem}_{maze}.png"), dpi=110)
+        draw_panel(axes, agent, [curve(rows, maze, agent, seed) for seed in SEEDS[maze]])
+    save(figure, TABLE.with_name(f"{TABLE.stem}_{maze}.png"))
 
 
 def show(rows: list[Row], mazes: list[str]) -> None:

@@ -13,19 +13,10 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
+from curves import curve_of, curve_rows, draw_panel, save
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from queue_of_runs import (
-    Job,
-    Row,
-    bring_up_to_date,
-    curve_of,
-    curve_rows,
-    over_seeds,
-    read_csv,
-    report_rows,
-    run_all,
-)
+from queue_of_runs import Job, Row, bring_up_to_date, over_seeds, read_csv, report_rows, run_all
 from rich.console import Console
 from rich.table import Table
 
@@ -105,19 +96,10 @@ def draw(rows: list[Row], name: str) -> None:
     panels = figure.subplots(len(ways), len(MAZES), sharex=True, sharey=True)
     for line, goals in zip(panels, ways, strict=True):
         for axes, maze in zip(line, MAZES, strict=True):
-            axes.set_title(f"{maze}, {goals}", fontsize=10)
+            runs = (job(name, maze, goals, seed) for seed in SEEDS)
+            draw_panel(axes, f"{maze}, {goals}", [curve_of(rows, run) for run in runs])
             axes.set_ylim(-0.03, 1.03)
-            axes.spines[["top", "right"]].set_visible(False)
-            for seed in SEEDS:
-                points = curve_of(rows, job(name, maze, goals, seed))
-                steps = [int(row["step"]) / 1000 for row in points]
-                for kind, colour in (("seen", "#9a9a9a"), ("unseen", "#1f77b4")):
-                    axes.plot(steps, [float(row[kind]) for row in points], color=colour, lw=1.5, label=kind)
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles[:2], [f"{label} tasks" for label in labels[:2]], loc="outside lower right", ncols=2)
-    figure.supxlabel("thousand updates")
-    figure.supylabel("success")
-    figure.savefig(CURVES.with_suffix(".png"), dpi=110)
+    save(figure, CURVES.with_suffix(".png"))
 
 
 def main() -> None:

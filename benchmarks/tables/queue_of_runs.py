@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -68,30 +67,6 @@ def report_rows(folder: Path) -> list[Row]:
     """The report's row of every finished run in a folder, and what a skeptic asks for besides."""
     rows = list(csv.DictReader(to_csv(find_runs([folder])).splitlines()))
     return [row | circumstances(Path(row["folder"])) for row in rows]
-
-
-def curve_rows(folder: Path) -> list[Row]:
-    """One row for each evaluation of each finished run in a folder: success over seen and over unseen tasks."""
-    rows = []
-    for path in sorted(folder.glob("*/summary.json")):
-        summary = json.loads(path.read_text())
-        expect = {task["name"]: task["expect"] for task in summary["tasks"]}
-        success: dict[tuple[int, str], list[bool]] = defaultdict(list)
-        for line in (path.parent / "eval.jsonl").read_text().splitlines():
-            episode = json.loads(line)
-            success[episode["step"], expect[episode["task"]]].append(episode["success"])
-        for step in sorted({step for step, _ in success}):
-            row = {key: summary[key] for key in ("dataset", "agent", "goals", "seed")} | {"step": step}
-            for kind in ("seen", "unseen"):
-                row[kind] = round(sum(success[step, kind]) / len(success[step, kind]), 4)
-            origin = {key: summary[key] for key in ("updates_per_s", "dataset_sha256", "commit")}
-            rows.append({**row, **origin, "folder": str(path.parent)})
-    return rows
-
-
-def curve_of(rows: Sequence[Row], job: Job) -> list[Row]:
-    """The evaluations of one run, in order."""
-    return sorted((row for row in rows if row["folder"] == str(job.folder)), key=lambda row: int(row["step"]))
 
 
 def circumstances(folder: Path) -> Row:
