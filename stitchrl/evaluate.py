@@ -126,7 +126,7 @@ class Evaluator:
             "goal": [round(float(x), 4) for x in plan.goal],
         }
         if self.rewards is None:
-            return row
+            return row | {"in_half": trajectory.reached and length <= plan.limit / 2}
         attained = collected(self.rewards.regions, trajectory.observations[1:, :2])
         return row | {
             "success": attained >= plan.target,

@@ -108,7 +108,7 @@ def run(
     )
     schedule = [round(settings.steps * (i + 1) / settings.evaluations) for i in range(settings.evaluations)]
 
-    results: list[dict[str, Any]] = []  # one per evaluation: {"step", "success": {task: share}, "return": {task: mean}}
+    results: list[dict[str, Any]] = []  # one per evaluation: {"step", "success": {task: share}, "in_half", "return"}
     seconds = {"updating": 0.0, "before": 0.0}  # spent on updates, and on all before this process began
     sizes = None  # of the logs
     checkpoint = out / "checkpoints" / "last.pt"
@@ -159,7 +159,7 @@ def run(
                 learner.swap()
                 some = None if headline else max(1, settings.episodes // 5)
                 rows, trajectories = evaluator.evaluate(acting.act, some)
-                means = {key: mean_by_task(rows, key) for key in ("success", "return")}
+                means = {key: mean_by_task(rows, key) for key in ("success", "in_half", "return")}
                 results.append({"step": learner.step, **means})
                 log.evaluation(learner.step, rows, metrics(results[-1], certificate))
             if learner.step == settings.steps:

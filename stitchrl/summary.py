@@ -42,20 +42,24 @@ def task_summaries(
 ) -> list[dict[str, Any]]:
     """Per task: what the certificate says of it and how it went; mean_length is over the last successful episodes.
 
-    A return task has its `target` and `horizon` too, and `return`, the mean of the last three evaluations.
+    Besides, as means of the last three evaluations: of a goal `in_half`, success within half of the step limit, which
+    is one and a half times what the behaviour needs; of a return task `return`, and its `target` and `horizon`.
     """
+
+    def headline(key: str, name: str) -> float:
+        return round(float(np.mean([result[key][name] for result in results[-HEADLINE:]])), 4)
+
     summaries = []
     for task in certificate["tasks"]:
         name = task["name"]
         lengths = [row["length"] for row in rows if row["task"] == name and row["success"]]
         keys = ["name", "expect", "status", "segments_needed", "path_length", "step_limit", "ceiling"]
-        returns = {}
+        besides = "return" if "target" in task else "in_half"
         if "target" in task:
             keys += ["target", "horizon"]
-            returns["return"] = round(float(np.mean([result["return"][name] for result in results[-HEADLINE:]])), 4)
         summaries.append(
             {key: task[key] for key in keys}
-            | returns
+            | {besides: headline(besides, name)}
             | _over_time([name], results)
             | {"episodes": episodes, "mean_length": round(float(np.mean(lengths)), 1) if lengths else None}
         )

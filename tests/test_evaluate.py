@@ -9,7 +9,7 @@ import torch
 
 from stitchrl.evaluate import CALIBRATION, CALIBRATION_EPISODES, Evaluator, PolicyController, Rewards, calibrate
 from stitchrl.mazes import Maze
-from stitchrl.types import Region, ReturnTask, RewardRegion
+from stitchrl.types import Region, ReturnTask, RewardRegion, Task
 from stitchrl.worlds.rollout import Fleet, Plan, run
 
 
@@ -135,6 +135,24 @@ def test_every_fleet_multiplies_in_one_thread():
     assert set(threads) == {1}
 
 
+class Line:
+    """A world of walkers, in a maze whose cells say where they begin."""
+
+    observation_dim, action_dim, maze = 3, 2, Maze("umaze", scale=1.0)
+    goal_observation = staticmethod(goal_observation)
+
+    def simulate(self, lanes):
+        return Walkers(lanes)
+
+
+def test_an_episode_succeeds_in_half_if_it_arrives_within_half_of_its_limit():
+    """All arrive with their fourth step, if it is granted to them."""
+    tasks = [Task(str(limit), Region((0, 0)), Region((4, 0)), "seen", step_limit=limit) for limit in (3, 4, 7, 8, 9)]
+    rows, _ = Evaluator(Line(), tasks, episodes=1, seed=0, workers=1).evaluate(Recorder())
+    assert [row["success"] for row in rows] == [False, True, True, True, True]
+    assert [row["in_half"] for row in rows] == [False, False, False, True, True]
+
+
 # Returns: a walker earns 2 for the step that ends at x = 2.
 
 HORIZON, SCALE = 8, 5.0
@@ -174,15 +192,6 @@ def test_what_is_left_of_a_return_and_its_horizon_shrinks_step_by_step(window, l
             if number(newest) in expected:  # or else the lane is not in use
                 torch.testing.assert_close(asked, expected.pop(number(newest)))
     assert expected == {}
-
-
-class Line:
-    """A world of walkers, in a maze whose cells say where they begin."""
-
-    observation_dim, action_dim, maze = 3, 2, Maze("umaze", scale=1.0)
-
-    def simulate(self, lanes):
-        return Walkers(lanes)
 
 
 def return_tasks():

@@ -48,6 +48,9 @@ def test_a_run_leaves_the_folder_that_the_contract_names(monkeypatch: pytest.Mon
     unseen = [task["name"] for task in values["tasks"] if task["expect"] == "unseen"]
     headline = sum(row["success"] for row in rows if row["task"] in unseen) / 12
     assert values["unseen"]["success"] == pytest.approx(headline, abs=1e-4)
+    for task in values["tasks"]:
+        of_task = [row for row in rows if row["task"] == task["name"]]
+        assert task["in_half"] == pytest.approx(sum(row["in_half"] for row in of_task) / len(of_task), abs=1e-4)
     torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
 
 

@@ -155,7 +155,7 @@ def test_tasks(tmp_path):
     make_twins(tmp_path)
     row = next(row for row in task_rows(find_runs([tmp_path])) if row.dataset == CUT and row.task == FAR)
     assert (row.expect, row.status, row.segments_needed, row.path_length) == ("unseen", "unseen", 4, 24.0)
-    assert row.success.mean == pytest.approx(0.1)
+    assert row.success.mean == pytest.approx(0.1) and row.in_half.mean == pytest.approx(0.05)
     assert row.mean_length == 300 and row.ceiling == pytest.approx(0.98)
 
 
@@ -173,6 +173,7 @@ def test_command(tmp_path, capsys):
     assert (tmp_path / "out/report.png").read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader((tmp_path / "out/table.csv").open()))
     assert [float(row["far_success"]) for row in rows] == pytest.approx([0.7, 0.8, 0.0, 0.1, 0.35, 0.45])
+    assert [2 * float(row["far_in_half"]) for row in rows] == pytest.approx([0.7, 0.8, 0.0, 0.1, 0.35, 0.45])
     assert [row["unseen_success"] for row in rows[:3]] == ["", "", "0.0"]
 
 

@@ -64,9 +64,12 @@ class Run:
         """What runs share that differ in their seed alone."""
         return self.dataset, self.agent, self.goals
 
-    def success(self, tasks: Iterable[str]) -> float | None:
-        """Mean success over the named tasks, None where the run was not evaluated on all of them."""
-        by_name = {task["name"]: task["success"] for task in self.tasks}
+    def success(self, tasks: Iterable[str], key: str = "success") -> float | None:
+        """Mean success over the named tasks, None where the run was not evaluated on all of them.
+
+        key: "in_half" for success within half of the step limit, which tasks of returns do not have.
+        """
+        by_name = {task["name"]: task[key] for task in self.tasks if key in task}
         names = list(tasks)
         if not names or not by_name.keys() >= set(names):
             return None
