@@ -19,6 +19,7 @@ class Agent(nn.Module):
 
     mean: Tensor
     std: Tensor
+    goal_index: Tensor
     target_rate = 0.0  # how far target networks move towards their online networks in an update
 
     def __init__(
@@ -39,6 +40,8 @@ class Agent(nn.Module):
         self.lr, self.batch_size, self.grad_clip = lr, batch_size, grad_clip
         self.weight_decay, self.warmup = weight_decay, warmup
         self.targets: dict[str, str] = {}  # names of target networks and of the networks that they follow
+        # as a tensor of the agent's device: a list would be copied to a GPU, and waited for, in every update
+        self.register_buffer("goal_index", torch.tensor(columns or [], dtype=torch.long), persistent=False)
         self.register_buffer("mean", torch.zeros(observation_dim))
         self.register_buffer("std", torch.ones(observation_dim))
 
@@ -60,7 +63,7 @@ class Agent(nn.Module):
             return outcomes
         if not self.goal_columns:
             return outcomes[..., :0]  # of a goal or a return
-        return self.standardise(outcomes)[..., self.goal_columns]
+        return self.standardise(outcomes).index_select(-1, self.goal_index)
 
     def inputs(self, observation: Tensor, outcome: Tensor) -> Tensor:
         """What networks of state and outcome are shown: [B, obs_dim + goal_dim]."""

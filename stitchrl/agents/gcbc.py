@@ -75,9 +75,9 @@ class GCBC(Agent):
 
     def from_body(self, observation: Tensor, goal: Tensor) -> Tensor:
         """The goal's offset in half standard deviations, cosine and sine of its direction from the body's: [B, 4]."""
-        offset = (goal - observation)[:, self.goal_columns]
+        offset = (goal - observation).index_select(-1, self.goal_index)
         w, x, y, z = observation[:, self.orientation].unbind(-1)
         heading = torch.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
         bearing = torch.atan2(offset[:, 1], offset[:, 0]) - heading
-        half_std = self.std[self.goal_columns] / 2
+        half_std = self.std[self.goal_index] / 2
         return torch.cat([offset / half_std, torch.stack([bearing.cos(), bearing.sin()], -1)], -1)
