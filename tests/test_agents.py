@@ -45,7 +45,7 @@ def plain_learner(agent):
 RETURNS, HORIZON = " (returns)", 12
 
 
-def configured(name, seed=0, precision="highest"):
+def configured(name, seed=0, precision="highest", device="cpu"):
     """A learner of a small agent from conf/agent, on a dataset that asks for returns where its name says so."""
     small = ["budget.hidden_dims=[16,16]", "budget.batch_size=32"]
     if name.endswith(RETURNS):
@@ -56,7 +56,7 @@ def configured(name, seed=0, precision="highest"):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", [f"agent={name}", *small, *(["agent.width=16", "agent.blocks=1"] * (name == "dt"))])
     torch.manual_seed(seed)
-    agent = instantiate(config.agent, observation_dim=4, action_dim=2)
+    agent = instantiate(config.agent, observation_dim=4, action_dim=2).to(device)
     return Learner(agent, steps=10, decay=True, average=0.9, precision=precision)
 
 

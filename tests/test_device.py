@@ -68,10 +68,9 @@ def test_a_run_on_another_kind_of_device_is_another_run() -> None:
 @pytest.mark.parametrize("name", ["gcbc", "dt", "hiql", "dt (returns)", "td3bc"])
 def test_batches_are_drawn_and_learned_on_the_gpu(name: str) -> None:
     device = torch.device("cuda")
-    learner = configured(name)
+    learner = configured(name, device="cuda")  # which averages weights where the agent is
     walks = random_walks(count=50, longest=30)
     episodes = make_episodes(walks, [walk[:-1, 1].clip(0) for walk in walks]).to(device)
-    learner.agent.to(device)
     returns = Returns(episodes, HORIZON) if learner.agent.goal_columns is None else None
     sample_path = Stitch(0.5, 10, 3, None, None, 0).bind(episodes)
     sampler = BatchSampler(episodes, sample_path, learner.agent.needs, 0, returns)
