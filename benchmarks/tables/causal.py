@@ -4,7 +4,8 @@
 
 On the point's medium maze, joined and its cut twins: same tasks, starts, goals and step limits, five seeds. Runs what
 has no row in causal.csv, under runs/causal/, adds the report's row for each run that ends, draws success on the far
-tasks against the segments that they need in causal.png, and prints the stitching gap of each method.
+tasks against the segments that they need in causal.png, within their step limit and within half of it, and prints the
+stitching gap of each method.
 """
 
 import argparse
@@ -25,6 +26,7 @@ RUNS = Path("runs/causal")
 TABLE = Path(__file__).with_suffix(".csv")
 PICTURE = TABLE.with_suffix(".png")
 SEEDS = range(5)
+SCORES = {"far_success": "within the step limit", "far_in_half": "within half of it"}
 JOINED, GAP = 1, 3  # the segments of the joined twin, and of the cut one that gaps are told of
 
 
@@ -64,43 +66,47 @@ def job(name: str, segments: int, seed: int) -> Job:
     return Job(RUNS / f"{dataset}-{name}-s{seed}", [f"dataset={dataset}"], others)
 
 
-def success(rows: list[Row], name: str, segments: int, kind: str = "far") -> Estimate:
+def success(rows: list[Row], name: str, segments: int, score: str = "far_success") -> Estimate:
     """Over seeds, the mean of the last three evaluations."""
-    return over_seeds(rows, (job(name, segments, seed) for seed in SEEDS), f"{kind}_success")
+    return over_seeds(rows, (job(name, segments, seed) for seed in SEEDS), score)
 
 
 def draw(rows: list[Row]) -> None:
     """Every seed a point; the mean with Student's 95% interval where there are five."""
-    figure = Figure(figsize=(8, 4), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(11, 4), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for shift, (name, method) in zip(np.linspace(-0.2, 0.2, len(METHODS)), METHODS.items(), strict=True):
-        found = {segments: success(rows, name, segments) for segments in method.segments}
-        found = {segments: estimate for segments, estimate in found.items() if estimate.present}
-        if not found:
-            continue
-        x = np.array(list(found)) + shift
-        for at, estimate in zip(x, found.values(), strict=True):
-            axes.plot([at] * len(estimate.present), estimate.present, ".", color=method.colour, alpha=0.35, ms=5)
-        half = [estimate.half_width or 0 for estimate in found.values()]
-        means = [estimate.mean for estimate in found.values()]
-        axes.errorbar(x, means, half, color=method.colour, marker="o", ms=4, lw=1.2, label=method.label)
-    axes.set_xticks((1, 2, 3, 4), ["1\nwhole episodes", "2", "3", "4"])
-    axes.set_xlabel("segments needed: episodes that must be chained (at least)")
-    axes.set_ylabel("success on the far tasks")
-    axes.set_ylim(-0.03, 1.03)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(frameon=False, loc="outside right upper")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (score, title) in zip(panels, SCORES.items(), strict=True):
+        for shift, (name, method) in zip(np.linspace(-0.2, 0.2, len(METHODS)), METHODS.items(), strict=True):
+            found = {segments: success(rows, name, segments, score) for segments in method.segments}
+            found = {segments: estimate for segments, estimate in found.items() if estimate.present}
+            if not found:
+                continue
+            x = np.array(list(found)) + shift
+            for at, estimate in zip(x, found.values(), strict=True):
+                axes.plot([at] * len(estimate.present), estimate.present, ".", color=method.colour, alpha=0.35, ms=5)
+            half = [estimate.half_width or 0 for estimate in found.values()]
+            means = [estimate.mean for estimate in found.values()]
+            axes.errorbar(x, means, half, color=method.colour, marker="o", ms=4, lw=1.2, label=method.label)
+        axes.set_xticks((1, 2, 3, 4), ["1\nwhole episodes", "2", "3", "4"])
+        axes.set_title(title, fontsize=10)
+        axes.set_ylim(-0.03, 1.03)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("success on the far tasks")
+    figure.supxlabel("segments needed: episodes that must be chained (at least)", fontsize=10)
+    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, loc="outside right upper")
     figure.savefig(PICTURE, dpi=120)
 
 
 def show(rows: list[Row]) -> None:
-    columns = ("far tasks: joined", f"far tasks: cut{GAP}", "stitching gap", f"seen tasks: cut{GAP}")
-    table = Table("method", *columns)
+    columns = [f"{title}: {of}" for title in SCORES.values() for of in ("joined", f"cut{GAP}", "gap")]
+    table = Table("method", *columns, f"seen tasks: cut{GAP}")
     for name, method in METHODS.items():
-        joined, cut = (success(rows, name, segments) for segments in (JOINED, GAP))
-        seen = success(rows, name, GAP, "seen")
-        table.add_row(method.label, *map(str, (joined, cut, joined.minus(cut), seen)))
+        cells: list[Estimate] = []
+        for score in SCORES:
+            joined, cut = (success(rows, name, segments, score) for segments in (JOINED, GAP))
+            cells += [joined, cut, joined.minus(cut)]
+        table.add_row(method.label, *map(str, [*cells, success(rows, name, GAP, "seen_success")]))
     Console(width=200).print(table)
 
 
