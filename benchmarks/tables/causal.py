@@ -38,16 +38,13 @@ class Method(NamedTuple):
     goals: str = "future"
 
 
-HIERARCHICAL = ["agent=hgcbc"]
-CLONING = ["agent=gcbc"]  # both 2 x 256, 30,000 updates: the budget `point`
+CLONING = ["agent=gcbc"]  # 2 x 256, 30,000 updates: the budget `point`
 DT = ["agent=dt", "agent.width=64", "budget.batch_size=32", "steps=15000"]
 TD = ["steps=50000", *SMALL]  # as on the dev maze
 METHODS = {
     "gcbc": Method("cloning", CLONING, (1, 2, 3, 4), "#1f77b4"),
     "gcbc_stitch": Method("cloning, augmented", CLONING, (1, 2, 3, 4), "#d65f2a", "stitch"),
     "gcbc_direct": Method("cloning, augmented straight on", CLONING, (2, 3, 4), "#e8a33d", "direct"),
-    "hgcbc": Method("hierarchical cloning", HIERARCHICAL, (1, 2, 3, 4), "#d64f8a"),
-    "hgcbc_direct": Method("hierarchical, augmented straight on", HIERARCHICAL, (2, 3, 4), "#a3124f", "direct"),
     "gcivl": Method("GCIVL", ["agent=gcivl", *TD], (1, 3), "#2a9d4a"),
     "hiql": Method("HIQL", ["agent=hiql", *TD], (1, 3), "#8a5fb0"),
     "qrl": Method("QRL", ["agent=qrl", "agent.latent_dim=64", *TD], (1, 3), "#c2a02a"),
