@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """A signal asks the command to stop. Like `KeyboardInterrupt` it is no `Exception`: no handler of errors takes it."""
+    """A signal asks the command to stop. It is no `Exception`, so that no handler of errors takes it for one."""
 
     def __init__(self, number: int):
         """number: of the signal."""
