@@ -138,7 +138,7 @@ class DatasetSpec:
     control: bool = False
 
     DEFAULT_TRANSITIONS = 1_000_000
-    VERSION = 0
+    VERSIONS = {"antmaze": 1}  # of each world's data, 0 where none is given; it grows when their bytes change
 
     @classmethod
     def create(cls, values: dict[str, Any], free_cells: Sequence[Cell]) -> "DatasetSpec":
@@ -192,7 +192,7 @@ class DatasetSpec:
         """`<world>-<maze>-<split>-v<k>`; a size or seed that is not the default enters it."""
         size = "" if self.transitions == self.DEFAULT_TRANSITIONS else f"-n{self.transitions}"
         seed = "" if self.seed == 0 else f"-s{self.seed}"
-        return f"{self.world}-{self.maze}-{self.split}{size}{seed}-v{self.VERSION}"
+        return f"{self.world}-{self.maze}-{self.split}{size}{seed}-v{self.VERSIONS.get(self.world, 0)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values that can be written as JSON."""

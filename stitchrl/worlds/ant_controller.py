@@ -50,7 +50,7 @@ def _legs(joints: Tensor, quarters: Tensor) -> Tensor:
 
 
 def features(observation: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The network's input [B, 30] and the quarter turns [B] that `motors` needs to undo.
+    """The network's input [B, 30] and the quarter turns [B] that `motors` needs to undo, in the precision given.
 
     observation: [B, 29], the ant's state with xy first. target: [B, 2], where to walk, in metres.
     """
@@ -58,7 +58,8 @@ def features(observation: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     to_target = target - observation[:, :2]
     distance = to_target.norm(dim=-1, keepdim=True)
     direction = torch.cat([to_target / distance.clamp(min=1e-6), torch.zeros_like(distance)], -1)
-    world = torch.stack([direction, torch.tensor([0.0, 0.0, 1.0]).expand_as(direction), observation[:, 15:18]], 1)
+    up = direction.new_tensor([0.0, 0.0, 1.0]).expand_as(direction)
+    world = torch.stack([direction, up, observation[:, 15:18]], 1)
     torso = torch.cat([world @ rotation, observation[:, None, 18:21]], 1)  # direction, up, velocity, turning rate
     quarters = torch.round(torch.atan2(torso[:, 0, 1], torso[:, 0, 0]) / (torch.pi / 2)).long() % 4
     torso = _turn(torso, quarters)

@@ -19,6 +19,7 @@ from stitchrl.worlds.waypoints import ActionNoise, Waypoints
 
 WEIGHTS = Path(__file__).parent / "ant_controller.safetensors"
 PHYSICS_STEPS = 5  # of 0.01 s in a control step
+ACTION_GRID = 1024  # steps of the grid in one unit of action: far coarser than rounding errors, far finer than the noise
 
 
 class AntMaze:
@@ -77,13 +78,19 @@ class AntSimulation:
 
 
 class AntBehaviour:
-    """The trained controller sent along waypoints: its mean action with Gaussian noise of 0.2 on top."""
+    """The trained controller sent along waypoints: its mean action with Gaussian noise of 0.2 on top.
+
+    The mean action is computed in float64 and rounded to a multiple of 1 / ACTION_GRID. Matrix products differ in their
+    last digits from processor to processor. After the rounding they agree, and so do the data, whatever the processor
+    and the number of lanes.
+    """
 
     def __init__(self, lanes: int, maze: Maze, radius: float = 1.0, jitter: float = 0.5):
         self._waypoints = Waypoints(lanes, maze, radius, jitter)
         self._noise = ActionNoise(lanes, AntMaze.action_dim, std=0.2)
         self._actor = Actor()
         self._actor.load_state_dict(load_file(WEIGHTS))
+        self._actor.double()
 
     def plan(self, lane: int, plan: Plan) -> None:
         """Begin an episode in `lane`."""
@@ -93,7 +100,8 @@ class AntBehaviour:
     @torch.no_grad()
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Actions [lanes, 8] in [-1, 1] at the step numbers [lanes] of the lanes' episodes."""
-        targets = torch.from_numpy(self._waypoints.targets(observations[:, :2]).astype(np.float32))
-        x, quarters = features(torch.from_numpy(observations), targets)
-        action = motors(self._actor(x)[0].tanh(), quarters).numpy() + self._noise.at(steps)
-        return action.clip(-1, 1)
+        targets = torch.from_numpy(self._waypoints.targets(observations[:, :2]))
+        x, quarters = features(torch.from_numpy(observations).double(), targets)
+        mean = motors(self._actor(x)[0].tanh(), quarters).numpy()
+        action = np.round(mean * ACTION_GRID) / ACTION_GRID + self._noise.at(steps)
+        return action.clip(-1, 1).astype(np.float32)
