@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import torch
@@ -138,7 +138,7 @@ class DatasetSpec:
     control: bool = False
 
     DEFAULT_TRANSITIONS = 1_000_000
-    VERSIONS = {"antmaze": 1}  # of each world's data, 0 where none is given; it grows when their bytes change
+    VERSIONS: ClassVar = {"antmaze": 1}  # of each world's data, 0 where none is given; it grows when their bytes change
 
     @classmethod
     def create(cls, values: dict[str, Any], free_cells: Sequence[Cell]) -> "DatasetSpec":

@@ -19,7 +19,7 @@ from stitchrl.worlds.waypoints import ActionNoise, Waypoints
 
 WEIGHTS = Path(__file__).parent / "ant_controller.safetensors"
 PHYSICS_STEPS = 5  # of 0.01 s in a control step
-ACTION_GRID = 1024  # steps of the grid in one unit of action: far coarser than rounding errors, far finer than the noise
+ACTION_GRID = 1024  # steps in one unit of action: far coarser than rounding errors, far finer than the noise
 
 
 class AntMaze:
