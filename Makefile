@@ -7,11 +7,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 TESTABLE := $(VENV)/testable
-TRANSITIONS ?= 300000
 
-MAIN := $(BIN)/python -m stitchrl +experiment=antmaze_stitch dataset.transitions=$(TRANSITIONS) workers=1
+# Four runs: whole episodes; the same episodes cut; cut, with two kinds of temporal augmentation. Two at a time.
+ROWS := antmaze_joined,antmaze_cut,antmaze_direct,antmaze_stitch
+SWEEP := $(BIN)/python -m stitchrl -m hydra/launcher=joblib hydra.launcher.n_jobs=2 +experiment=$(ROWS)
+GENERATE := $(BIN)/python -m stitchrl.generate dataset=antmaze_umaze_cut3 if_missing=true
+# A tenth of the published data has a tenth of the episodes that join a task: 10 of them make it seen, and not 50.
+FIRST_LOOK ?= dataset.transitions=150000 dataset.min_episodes=10
 
-.PHONY: run test joined cut stitch direct
+.PHONY: run paper-size test
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,27 +28,21 @@ $(TESTABLE): $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# The main job: clone on whole episodes, on the same episodes cut, and on those with two kinds of temporal augmentation.
+# The main job, small: minutes.
 run: $(INSTALLED)
-	$(BIN)/python -m stitchrl.generate dataset=antmaze_umaze_cut3 dataset.transitions=$(TRANSITIONS) if_missing=true
-	$(MAKE) --no-print-directory --jobs=2 joined cut stitch direct
+	$(GENERATE) $(FIRST_LOOK)
+	$(SWEEP) budget=first_look $(FIRST_LOOK) hydra.sweep.dir=runs/main
 	$(BIN)/python -m stitchrl.report runs/main --out report
 
-joined: $(INSTALLED)
-	$(MAIN) dataset=antmaze_umaze_joined goals=future hydra.run.dir=runs/main/joined
-
-cut: $(INSTALLED)
-	$(MAIN) goals=future hydra.run.dir=runs/main/cut
-
-stitch: $(INSTALLED)
-	$(MAIN) hydra.run.dir=runs/main/stitch
-
-direct: $(INSTALLED)
-	$(MAIN) goals=direct hydra.run.dir=runs/main/direct
+# The main job at the size of the results in the README: hours.
+paper-size: $(INSTALLED)
+	$(GENERATE)
+	$(SWEEP) hydra.sweep.dir=runs/paper-size
+	$(BIN)/python -m stitchrl.report runs/paper-size --out report-paper-size
 
 test: $(TESTABLE)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile
