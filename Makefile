@@ -12,8 +12,10 @@ TESTABLE := $(VENV)/testable
 ROWS := antmaze_joined,antmaze_cut,antmaze_direct,antmaze_stitch
 SWEEP := $(BIN)/python -m stitchrl -m hydra/launcher=joblib hydra.launcher.n_jobs=2 +experiment=$(ROWS)
 GENERATE := $(BIN)/python -m stitchrl.generate dataset=antmaze_umaze_cut3 if_missing=true
-# A tenth of the published data has a tenth of the episodes that join a task: 10 of them make it seen, and not 50.
-FIRST_LOOK ?= dataset.transitions=150000 dataset.min_episodes=10
+# What `make run` differs in from `make paper-size`. Fewer transitions hold fewer episodes that join a task: 10 of them
+# make it seen, and not 50.
+DATA ?= dataset.transitions=150000 dataset.min_episodes=10
+BUDGET ?= budget=first_look
 
 .PHONY: run paper-size test
 
@@ -30,8 +32,8 @@ $(TESTABLE): $(INSTALLED)
 
 # The main job, small: minutes.
 run: $(INSTALLED)
-	$(GENERATE) $(FIRST_LOOK)
-	$(SWEEP) budget=first_look $(FIRST_LOOK) hydra.sweep.dir=runs/main
+	$(GENERATE) $(DATA)
+	$(SWEEP) $(BUDGET) $(DATA) hydra.sweep.dir=runs/main
 	$(BIN)/python -m stitchrl.report runs/main --out report
 
 # The main job at the size of the results in the README: hours.

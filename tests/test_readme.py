@@ -1,5 +1,6 @@
 """What the README shows works as it stands there."""
 
+import csv
 import re
 import subprocess
 import sys
@@ -7,7 +8,8 @@ from pathlib import Path
 
 from stitchrl.audit.tasks import read_tasks
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def block(first_line: str) -> str:
@@ -38,3 +40,26 @@ def test_the_readmes_tasks_are_a_tasks_file(tmp_path: Path) -> None:
     path.write_text(block("# tasks.yaml"))
     read = read_tasks(path)
     assert read.columns == (0, 1) and [task.name for task in read.tasks] == ["left-to-right"]
+
+
+def test_every_file_that_the_readme_links_to_is_there() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_tests_that_the_readme_names_are_there() -> None:
+    named = set(re.findall(r"`(tests/\w+\.py)`", README))
+    assert named and [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_readmes_first_table_is_that_of_the_committed_rows() -> None:
+    """Success on far tasks of the four runs of `make run`."""
+    with open(ROOT / "benchmarks" / "results" / "make_run.csv", encoding="utf-8") as file:
+        rows = {(row["dataset"].split("-")[2], row["goals"]): float(row["far_success"]) for row in csv.DictReader(file)}
+    shown = re.findall(
+        r"^ *(?:gcbc_egocentric)? +(joined|cut3) +(future|direct|stitch) +(\d\.\d\d)", README, re.MULTILINE
+    )
+    assert {(data, goals): float(success) for data, goals, success in shown} == {
+        way: round(success, 2) for way, success in rows.items()
+    }
