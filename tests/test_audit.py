@@ -269,9 +269,10 @@ def test_problems_name_what_is_missing():
     joined, reverse = certify("x", episodes, wrong, maze, 0.45, 50, False, None).problems[:2]
     assert joined.startswith("task a-to-b: expected unseen, found seen: 60 episodes join it (0, 2, 4,")
     assert joined.endswith("36, 38, ...)")
-    assert reverse == (
-        "task b-to-d: expected seen, found reversed_only: episodes that visit both of its regions: 60, none in order"
+    assert reverse.startswith(
+        "task b-to-d: expected seen, found reversed_only: episodes that visit both of its regions: 60 (1, 3, 5,"
     )
+    assert reverse.endswith("37, 39, ...), none in order")
 
 
 def test_certificate_round_trip():

@@ -18,6 +18,7 @@ What a file says of ends comes first:
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,8 @@ FEW = 5  # rows in which what a file says twice may differ
 Read = Callable[[Sequence[str], Iterable[tuple[int, int]]], Iterator[dict[str, np.ndarray]]]
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """The columns of a file among `READ`, all of one length."""
 
     where: str  # the file, for errors
