@@ -180,7 +180,7 @@ def test_labels_in_clusters_leave_timeouts_and_resets(store):
 def test_labels_in_clusters_alone_are_refused(store):
     columns = rows_of(lines())
     del columns["timeouts"]
-    with pytest.raises(ValueError, match="come in clusters .* expected 'timeouts'"):
+    with pytest.raises(ValueError, match=r"come in clusters .* expected 'timeouts'"):
         open_source(store(**columns, terminals=columns["observations"][:, 0] > 7.5))
 
 
