@@ -78,7 +78,7 @@ def test_episodes_in_the_wrong_direction_are_named(monkeypatch, capsys):
     assert verdict(monkeypatch, capsys)["tasks"][0]["episodes"] == [120, 121]
 
 
-LONG = "from-the-left-hand-side-of-the-line-in-room[0]-to-the-other-one-at-8:100:m"  # rich knows [...] and :100:
+LONG = "from-the-left-hand-side-of-the-line-in-room[red]-to-the-other-one-at-8:100:m"  # rich knows [...] and :100:
 
 
 @pytest.mark.parametrize("terminal", [False, True])

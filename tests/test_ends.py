@@ -133,6 +133,9 @@ def test_rows_that_are_not_valid_are_ends(store):
     columns |= {"terminals": last | np.roll(last, -1), "valids": 1.0 - last}
     opened = open_source(store(**columns))
     assert opened.lengths.tolist() == ALL and opened.notes == () and opened.terminated is None
+    columns["valids"][-3:] = 0  # as of rows that only fill up
+    with pytest.raises(ValueError, match="valids are 0 in rows one after another"):
+        open_source(store(**columns))
 
 
 # Guesses, where nothing is marked
@@ -281,8 +284,10 @@ def test_next_observations_from_the_next_episode_are_refused(store):
     """As saved by who shifts the observations by one row, over resets."""
     columns = transitions_of(lines())
     columns["next_observations"][:-1] = columns["observations"][1:]
+    name = store(**columns)
     with pytest.raises(ValueError, match=f"jump in {EPISODES - 1} rows"):
-        open_source(store(**columns), columns=(0, 1))
+        open_source(name, columns=(0, 1))
+    assert open_source(name, columns=(0, 1), trust_marks=True).lengths.tolist() == ALL
 
 
 def test_terminals_of_episodes_of_one_transition_are_no_cluster(store):

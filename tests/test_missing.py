@@ -102,7 +102,11 @@ def virtual(rows: int = ROWS, key: str = "observations", mapped: int = ROWS) -> 
         file["shard"] = COLUMNS[key][:rows]
     name = hdf5("there/file.hdf5", without=key)
     layout = h5py.VirtualLayout(COLUMNS[key].shape, COLUMNS[key].dtype)
-    layout[:mapped] = h5py.VirtualSource("shard.hdf5", "shard", COLUMNS[key].shape)[:mapped]
+    whole = h5py.VirtualSource("shard.hdf5", "shard", COLUMNS[key].shape)
+    if mapped == ROWS:
+        layout[...] = whole
+    else:
+        layout[:mapped] = whole[:mapped]
     with h5py.File(name, "a") as file:
         file.create_virtual_dataset(key, layout)
     return name
@@ -123,6 +127,7 @@ def test_virtual_datasets_are_read_where_their_sources_are(key, here, monkeypatc
 
 def test_virtual_datasets_of_sources_that_lack_something_are_refused():
     assert "a virtual dataset of shard in shard.hdf5, which has fewer rows" in refusal(virtual(rows=ROWS - 1))
+    assert "which has fewer rows" in refusal(virtual(rows=100, mapped=ROWS - 41))
     assert "some or all of whose rows have no source" in refusal(virtual(mapped=ROWS - 41))
     name = virtual()
     with h5py.File("there/shard.hdf5", "a") as file:
@@ -203,10 +208,10 @@ def test_arrays_that_nobody_reads_may_be_anything():
 
 @pytest.mark.parametrize("name", ["visual.npz", "visual.hdf5"])
 def test_images_are_refused_as_images_however_small_they_pack(name):
-    images = np.zeros((ROWS, 64, 64, 3), np.uint8)
+    images = np.zeros((ROWS, 128, 128, 3), np.uint8)  # 1,000 times smaller in the file
     name = npz(name, observations=images) if name.endswith("npz") else hdf5(name, observations=images)
     assert refusal(name) == (
-        f"{name}: images are not supported; observations have shape (205, 64, 64, 3), expected a row of numbers for "
+        f"{name}: images are not supported; observations have shape (205, 128, 128, 3), expected a row of numbers for "
         "each step"
     )
 

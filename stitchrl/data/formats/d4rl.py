@@ -106,7 +106,7 @@ def _columns(path: Path, file: h5py.File) -> dict[str, Column]:
 
 def _get(path: Path, group: h5py.Group, name: str) -> Any:
     """What a name in a group stands for, None where it is not there; ValueError where it is a link to nothing."""
-    if name not in list(group):  # h5py's own `in` and `get` do not tell a link to nothing from no link
+    if name not in group:  # its `get` would not tell a link to nothing from no link
         return None
     try:
         return group[name]

@@ -105,7 +105,10 @@ def find_ends(rows: Rows, columns: Sequence[int] | None, trust_marks: bool) -> E
         marked |= held["timeouts"]
     terminals = held.get("terminals")
     if "valids" in held:  # terminals then stand on the last two rows
-        marked |= ~held["valids"]
+        void = ~held["valids"]
+        if (void[1:] & void[:-1]).any():
+            raise ValueError(f"{rows.where}: valids are 0 in rows one after another, expected so on last rows alone")
+        marked |= void
         terminals = None
     if terminals is not None:
         # Rows of a cluster lie in one episode. Episodes of a single transition each may end one after another, too.
