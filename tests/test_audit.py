@@ -269,9 +269,83 @@ def test_problems_name_what_is_missing():
     joined, reverse = certify("x", episodes, wrong, maze, 0.45, 50, False, None).problems[:2]
     assert joined.startswith("task a-to-b: expected unseen, found seen: 60 episodes join it (0, 2, 4,")
     assert joined.endswith("36, 38, ...)")
-    assert reverse == (
-        "task b-to-d: expected seen, found reversed_only: episodes that visit both of its regions: 60, none in order"
+    assert reverse.startswith(
+        "task b-to-d: expected seen, found reversed_only: episodes that visit both of its regions: 60 (1, 3, 5,"
     )
+    assert reverse.endswith("37, 39, ...), none in order")
+
+
+def test_the_range_of_segments_is_from_twice_epsilon_to_half_of_it():
+    """By hand: four episodes along a corridor. Each gap decides at which of 0.8, 0.4 and 0.2 m it is joined."""
+    task = Task("t", at(-2.5), at(2.5), "unseen")
+
+    def found(*trajectories):
+        (row,) = certify("x", make_episodes(trajectories), [task], DEV, 0.4, 1, False).tasks
+        return row["segments_needed"], row["segments_range"]
+
+    first, second, third = along(-2.5, -1.0), along(-0.7, 0.7), along(1.0, 2.5)
+    assert found(first, second, third) == (3, [3, None]), "gaps of 0.3 m: none at 0.2 m"
+    assert found(first, along(-1.0, 1.0), third) == (3, [3, 3]), "no gaps"
+    # The first and the third are 0.7 m apart: at 0.8 m the second is not needed. At 0.2 m the last two need a fourth.
+    first, third = along(-2.5, -0.3), along(0.4, 2.5)
+    assert found(first, along(-0.6, 0.4), third) == (3, [2, 3])
+    assert found(first, along(0.0, 0.4), third) == (3, [2, None])
+    assert found(first, along(0.0, 0.4), third, along(-0.4, 0.1)) == (3, [2, 4])
+
+
+def test_episodes_that_visit_both_ends_in_reverse_are_named_where_none_joins_them():
+    back, forth, start = along(2.6, -2.6), along(-2.6, 2.6), along(-2.6, 0.0)
+    task = Task("t", at(-2.5), at(2.5), "unseen")
+
+    def found(*trajectories):
+        certificate = certify("x", make_episodes(trajectories), [task], DEV, 0.4, 50, False, min_support=0)
+        (row,) = certificate.tasks
+        return row["status"], row["unordered"], row["episodes"], certificate.problems
+
+    status, unordered, episodes, problems = found(start, back, start, back)
+    assert (status, unordered, episodes) == ("reversed_only", 2, [1, 3])
+    assert problems[0].endswith("episodes that visit both of its regions: 2 (1, 3), none in order")
+    assert found(start, back, forth)[:3] == ("rare", 2, [2]), "those that join it, where some do"
+    assert found(start, start)[:3] == ("unseen", 0, [])
+    many = found(*[back] * 25)
+    assert many[:3] == ("reversed_only", 25, list(range(20))) and "25 (0, 1," in many[3][0] and "19, ...)" in many[3][0]
+    # A row that lies in both regions is in both, and joins nothing.
+    there = Task("u", at(-2.5), Region((-2.5, TOP), 0.0, 0.2), "unseen")
+    (row,) = certify("x", make_episodes([along(-2.1, -2.5)]), [there], DEV, 0.4, 1, False).tasks
+    assert (row["status"], row["episodes"]) == ("reversed_only", [0])
+
+
+def test_an_old_certificate_that_names_no_episodes_is_read():
+    found = certify(
+        "x", make_episodes([along(2.6, -2.6)]), [Task("t", at(-2.5), at(2.5), "unseen")], DEV, 0.4, 1, False
+    )
+    found.tasks[0]["episodes"] = []
+    assert "regions: 1, none in order" in Certificate.from_dict(found.as_dict()).problems[0]
+
+
+@pytest.mark.parametrize("support, missing", [(60, 0), (61, 2), (0, 0)])
+def test_support_is_not_how_many_episodes_make_a_task_seen(support, missing):
+    """60 episodes begin in its start and as many visit its goal."""
+    episodes, (_, _, unseen), maze = two_corridors()
+    certificate = certify("x", episodes, [unseen], maze, 0.45, 10_000, False, min_support=support)
+    assert len(certificate.problems) == missing and certificate.min_support == support
+    assert certify("x", episodes, [unseen], maze, 0.45, 60, False).min_support == 60
+
+
+@pytest.mark.parametrize("enough, status", [(3, "seen"), (4, "rare")])
+def test_exactly_enough_episodes_make_a_task_seen(enough, status):
+    episodes = make_episodes([along(-2.5, 2.5)] * 3)
+    assert co_occurrence(Positions.of_episodes(episodes), Task("t", at(-2.5), at(2.5), "seen"), enough).status == status
+
+
+def test_the_first_and_last_visits_by_hand():
+    """Rows 0 to 6 of the first episode, 7 to 9 of the second; in the region are 1, 2, 5 and 9."""
+    x = [0, 1, 1, 0, 0, 1, 0, 0, 0, 1]
+    positions = Positions(np.stack([x, np.zeros(10)], 1).astype(np.float32), np.array([6, 2]))
+    found = positions.visits(Region((1.0, 0.0), 0.1))
+    assert found.first.tolist() == [1, 9] and found.last.tolist() == [5, 9]
+    nowhere = positions.visits(Region((5.0, 0.0), 0.1))
+    assert nowhere.first.tolist() == [10, 10] and nowhere.last.tolist() == [-1, -1]
 
 
 def test_certificate_round_trip():

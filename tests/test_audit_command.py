@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 from conftest import command, make_episodes
@@ -70,6 +71,65 @@ def test_an_episode_in_the_wrong_direction_is_not_unseen(monkeypatch, capsys):
     store(np.stack([np.linspace(8, 0, 40), np.zeros(40)], 1))
     across = verdict(monkeypatch, capsys)["tasks"][0]
     assert (across["status"], across["ordered"], across["unordered"]) == ("reversed_only", 0, 1)
+
+
+def test_episodes_in_the_wrong_direction_are_named(monkeypatch, capsys):
+    store(*[np.stack([np.linspace(8, 0, 40), np.zeros(40)], 1)] * 2)
+    assert verdict(monkeypatch, capsys)["tasks"][0]["episodes"] == [120, 121]
+
+
+LONG = "from-the-left-hand-side-of-the-line-in-room[red]-to-the-other-one-at-8:100:m"  # rich knows [...] and :100:
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("columns", ["20", "80"])
+def test_tables_are_never_cut(terminal, columns, monkeypatch, capsys):
+    store(np.stack([np.linspace(0, 8, 40), np.zeros(40)], 1))
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
+    Path("tasks.yaml").write_text(TASKS.replace("name: across", f"name: '{LONG}'"))
+    _, out, _ = run(monkeypatch, capsys, "--tasks", "tasks.yaml", "--epsilon", "0.25")
+    (row,) = [line.split() for line in out.splitlines() if line.strip().startswith(LONG) and "rare" in line]
+    assert row == [LONG, "rare,", "not", "unseen", "1", "1", "61", "61", "0.00", "1"]
+    assert f"task {LONG}: expected unseen, found rare: 1 episode joins it (episode 120)" in out.splitlines()
+    if not terminal:
+        assert any(
+            line.startswith("joined: episodes that visit") and line.endswith("differs)") for line in out.splitlines()
+        )
+
+
+def test_tasks_are_read_as_utf8_whatever_the_locale(monkeypatch, capsys):
+    Path("tasks.yaml").write_text(TASKS.replace("across", "über-die-Brücke-橋"), encoding="utf-8")
+    plain = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda self, encoding="ascii", **more: plain(self, encoding, **more))
+    assert verdict(monkeypatch, capsys)["tasks"][0]["name"] == "über-die-Brücke-橋"
+
+
+def test_positions_that_jump_without_a_mark_are_refused_in_the_columns_of_the_tasks(monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    halves = np.concatenate([np.linspace(x, x + 4.4, 20) for x in (0, 3.8) for _ in range(10)])
+    observations = np.stack([rng.normal(0, 0.05, 400), np.zeros(400), halves, np.zeros(400)], 1)
+    with h5py.File("lab.hdf5", "w") as file:
+        file["observations"], file["actions"], file["terminals"] = (
+            observations,
+            np.zeros((400, 2)),
+            np.arange(400) == 399,
+        )
+    status, _, _ = run(monkeypatch, capsys, "--tasks", "tasks.yaml", "--json")
+    assert status == 1, "nothing jumps in columns 0 and 1, where these tasks have the position"
+    Path("tasks.yaml").write_text(TASKS.replace("columns: [0, 1]", "columns: [2, 3]"))
+    status, out, err = run(monkeypatch, capsys, "--tasks", "tasks.yaml", "--json")
+    assert status == 2 and out == "" and len(err.strip().splitlines()) == 1
+    assert "lab.hdf5: columns 2 and 3 jump in 18 rows inside of episodes (by 4.4 at row 19)" in err
+    status, out, _ = run(monkeypatch, capsys, "--tasks", "tasks.yaml", "--json", "--trust-marks")
+    assert status == 1 and json.loads(out)["episode_lengths"]["max"] == 399
+
+
+def test_it_is_said_where_no_row_is_marked(monkeypatch, capsys):
+    with h5py.File("lab.hdf5", "a") as file:
+        file["timeouts"][...] = False
+    status, _, err = run(monkeypatch, capsys, "--tasks", "tasks.yaml", "--json")
+    assert status in (0, 1) and "lab.hdf5: no row is marked as the end of an episode" in err
 
 
 def test_no_chain_is_null_and_fails(monkeypatch, capsys):

@@ -15,7 +15,7 @@ import torch
 from conftest import command, make_episodes, random_walks
 
 from stitchrl import convert
-from stitchrl.data.formats import d4rl, ogbench, open_source, source, write
+from stitchrl.data.formats import d4rl, flat, ogbench, open_source, source, write
 from stitchrl.data.formats import minari as minari_format
 from stitchrl.data.formats.source import of_episodes, spans
 
@@ -37,7 +37,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Streams of a few episodes at a time."""
-    for module in (source, d4rl, ogbench, minari_format):
+    for module in (source, flat, d4rl, ogbench, minari_format):
         monkeypatch.setattr(module, "ROWS", 40)
 
 
@@ -166,25 +166,6 @@ def test_d4rl_single_terminals_are_ends():
     assert open_source(d4rl_file(terminals=mark(12, 4))).lengths.tolist() == [4, 6]
 
 
-def test_d4rl_a_jump_ends_an_episode():
-    states = np.zeros((12, 3))
-    states[7:, 0] = 5.5
-    opened = open_source(d4rl_file(observations=states))
-    assert opened.lengths.tolist() == [6, 4]
-    assert any("1 ends of episodes were found by jumps" in note for note in opened.notes)
-
-
-def test_d4rl_next_observations_keep_the_last_action_and_show_where_episodes_end():
-    states = np.arange(12.0)[:, None] * np.ones(3)
-    following = states + 1
-    following[4] = 100  # what comes after row 4 is not row 5
-    opened = open_source(d4rl_file(observations=states, next_observations=following))
-    assert opened.lengths.tolist() == [5, 7]
-    read = opened.read()
-    assert read.observations[5].tolist() == [100] * 3 and read.observations[6].tolist() == [5] * 3
-    assert torch.isfinite(read.actions[4]).all() and torch.isnan(read.actions[5]).all()
-
-
 def test_d4rl_columns_may_be_tables_of_one_column_and_scalars_may_stand_beside_them():
     values = {"rewards": np.ones((12, 1)), "terminals": mark(12, 5)[:, None], "metadata/algorithm": b"SAC"}
     opened = open_source(d4rl_file(**values, **{"infos/goal": np.zeros((12, 2))}))
@@ -303,9 +284,9 @@ NAN[7, 1] = np.nan
     "changed, message",
     [
         ({"observations": None}, "no array 'observations'"),
-        ({"terminals": None}, "no array 'terminals'"),
+        ({"terminals": None}, "nothing tells where episodes end"),
         ({"observations": np.zeros((11, 3))}, "12 actions, expected as many as observations, which are 11"),
-        ({"observations": np.zeros((12, 3, 64))}, "observations have shape (12, 3, 64)"),
+        ({"observations": np.zeros((12, 3, 64))}, "images are not supported; observations have shape (12, 3, 64)"),
         ({"observations": np.zeros((12, 3), complex)}, "observations are of type complex128, expected numbers"),
         ({"observations": np.array([["a"] * 3] * 12)}, "observations are of type <U1"),
         ({"observations": np.zeros((0, 3)), "actions": np.zeros((0, 2)), "terminals": np.zeros(0)}, "0 observations"),
@@ -313,9 +294,10 @@ NAN[7, 1] = np.nan
         ({"actions": NAN[:, :2]}, "episode 1: actions at step 2 are not finite"),
         ({"observations": np.full((12, 3), 1e300)}, "not finite in float32"),
         ({"observations": np.asfortranarray(np.zeros((12, 3)))}, "stored by columns"),
-        ({"terminals": mark(12, 4, 5, 11)}, "episode 1 has one row"),
-        ({"terminals": mark(12, 4)}, "episode 1 has no end"),
-        ({"terminals": np.zeros(12)}, "episode 0 has no end"),
+        (
+            {"terminals": mark(12, 4, 5, 11)},
+            "terminals come in clusters (3 rows): labels of states, not ends; expected",
+        ),
         ({"terminals": np.linspace(0, 1, 12)}, "terminals hold 0.09"),
     ],
 )

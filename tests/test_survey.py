@@ -9,7 +9,7 @@ from conftest import make_episodes, random_walks
 from stitchrl.audit import positions as positions_module
 from stitchrl.audit.cooccurrence import co_occurrence
 from stitchrl.audit.positions import Positions
-from stitchrl.audit.survey import continued, coverage, distances
+from stitchrl.audit.survey import continued, coverage, distances, pairs_of_rows
 from stitchrl.data.cut import cut
 from stitchrl.data.formats.source import of_episodes
 from stitchrl.types import Region, Task
@@ -30,6 +30,25 @@ def test_coverage_equals_a_plain_loop(rows, monkeypatch):
     found = coverage(Positions.of_episodes(make_episodes(walks)), 0.5)
     assert found["area"] == pytest.approx(0.25 * len(visitors))
     assert found["shared"] == pytest.approx(np.mean([len(v) > 1 for v in visitors.values()]), abs=1e-4)
+
+
+def test_coverage_floors_in_one_precision():
+    """A bug once: 0.7 / 0.1 is below 7 in float64 and 7 in float32, so two squares got one number."""
+    points = np.array([[0.15, 0.7], [0.05, 0.75]])
+    assert np.floor(np.float32(0.7) / np.float32(0.1)) == 7 > np.floor(np.float64(np.float32(0.7)) / 0.1)
+    assert coverage(Positions.of_episodes(make_episodes([points])), 0.1) == {"area": 0.02, "shared": 0.0}
+
+
+def test_a_goal_is_a_later_state_and_all_pairs_come_about():
+    """A bug once: a state could be its own goal."""
+    lengths = np.array([1, 4, 2])
+    positions = Positions(np.zeros((10, 2), np.float32), lengths)
+    rows, later = pairs_of_rows(positions, 20_000, np.random.default_rng(0))
+    number = np.repeat(np.arange(3), lengths + 1)
+    expected = {(i, j) for i in range(10) for j in range(i + 1, 10) if number[i] == number[j]}
+    assert set(zip(rows.tolist(), later.tolist(), strict=True)) == expected
+    share = np.bincount(rows, minlength=10) / len(rows)
+    assert share == pytest.approx([1 / 7, 0, *[1 / 7] * 4, 0, *[1 / 7] * 2, 0], abs=0.02)
 
 
 def line(a, b):

@@ -20,10 +20,10 @@ from rich.table import Table
 
 from stitchrl.audit.certificate import Certificate, certify
 from stitchrl.audit.known import find_tasks
-from stitchrl.audit.positions import ROWS, Positions
+from stitchrl.audit.positions import POSITION, ROWS, Positions
 from stitchrl.audit.returns import certify_returns
 from stitchrl.audit.survey import survey
-from stitchrl.audit.tasks import read_tasks
+from stitchrl.audit.tasks import Tasks, read_tasks
 from stitchrl.command import guarded
 from stitchrl.data.formats import open_source
 from stitchrl.data.formats.source import Source
@@ -34,6 +34,7 @@ from stitchrl.types import DatasetSpec, ReturnTask, Task
 from stitchrl.worlds import SUCCESS_RADIUS, make_world
 
 MIN_EPISODES = DatasetSpec.min_episodes
+WIDE = 10_000  # columns, more than any table takes
 
 
 def main() -> None:
@@ -47,15 +48,20 @@ def main() -> None:
     parser.add_argument("--epsilon", type=float, default=SUCCESS_RADIUS, help="within which episodes are joined")
     parser.add_argument("--min-episodes", type=int, help="that make a task seen; 50, or the dataset's own")
     parser.add_argument("--unsafe-pickle", action="store_true", help="read a pickle, which may run any code")
+    parser.add_argument(
+        "--trust-marks", action="store_true", help="of ends of episodes in a file, where bodies may jump"
+    )
     options = parser.parse_args()
     if not options.epsilon > 0:
         raise ValueError(f"--epsilon: {options.epsilon} given, a positive number expected")
     if options.min_episodes is not None and options.min_episodes < 1:
         raise ValueError(f"--min-episodes: {options.min_episodes} given, a positive number expected")
-    source = open_source(options.dataset, options.unsafe_pickle)
+    chosen = None if options.tasks is None else read_tasks(options.tasks)
+    columns = POSITION if chosen is None else chosen.columns
+    source = open_source(options.dataset, options.unsafe_pickle, columns, options.trust_marks)
     for note in source.notes:
         print(f"{source.name}: {note}", file=sys.stderr)
-    audited = choose(source, options.tasks)
+    audited = choose(source, chosen)
     judge = audit_returns if audited.returns else audit_goals
     certificate, surveyed = judge(source, audited, options)
     if options.json:
@@ -130,13 +136,12 @@ class Audited(NamedTuple):
     ceilings: dict[str, float] | None = None
 
 
-def choose(source: Source, tasks_file: Path | None) -> Audited:
-    """A dataset with the tasks of a file, or its own, or those that it is known for. ValueError where it has none."""
+def choose(source: Source, chosen: Tasks | None) -> Audited:
+    """A dataset with the chosen tasks, or its own, or those that it is known for. ValueError where it has none."""
     # Of their own data others know best how many episodes are enough: these counts are told, not judged.
-    if tasks_file is not None:
-        columns, tasks, returns = read_tasks(tasks_file)
-        positions = Positions.of_source(source, columns)
-        return Audited(source.name, positions, tasks, returns, None, MIN_EPISODES, min_support=0)
+    if chosen is not None:
+        positions = Positions.of_source(source, chosen.columns)
+        return Audited(source.name, positions, chosen.tasks, chosen.returns, None, MIN_EPISODES, min_support=0)
     if "manifest" in source.metadata:
         try:
             values = source.metadata["manifest"]["spec"]
@@ -169,7 +174,7 @@ def choose(source: Source, tasks_file: Path | None) -> Audited:
 
 def show(certificate: Certificate, surveyed: dict[str, Any], source: Source) -> None:
     """The certificate as a table, the survey in words."""
-    console = Console(highlight=False)
+    console, wide = _consoles()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("task", "status"):
         table.add_column(heading, no_wrap=True)
@@ -183,9 +188,9 @@ def show(certificate: Certificate, surveyed: dict[str, Any], source: Source) -> 
             segments += f" ({_text(fewest)}-{_text(most)})"
         status = task["status"] + ("" if task["status"] == task["expect"] else f", not {task['expect']}")
         table.add_row(task["name"], status, *counts, _text(task["clearance"], ".2f"), segments)
-    console.print(f"{source.name}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions")
-    console.print(f"sha256 {certificate.dataset_sha256}")
-    console.print(table)
+    wide.print(f"{source.name}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions")
+    wide.print(f"sha256 {certificate.dataset_sha256}")
+    wide.print(table)
     console.print(
         "joined: episodes that visit the start and later the goal; any order: that visit both; starts: that begin in "
         "the start; visits: that visit the goal; missed: by how much the nearest failed to join them; segments: the "
@@ -210,13 +215,13 @@ def show(certificate: Certificate, surveyed: dict[str, Any], source: Source) -> 
             f"{again['rejoined']}, which join tasks: {', '.join(joined) or 'none'}."
         )
     for problem in certificate.problems:
-        console.print(problem, soft_wrap=True)
+        wide.print(problem)
     console.print("passes" if certificate.passed else "FAILS")
 
 
 def show_returns(certificate: Certificate, source: Source) -> None:
     """The certificate of returns as a table."""
-    console = Console(highlight=False)
+    console, wide = _consoles()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("task", "status"):
         table.add_column(heading, no_wrap=True)
@@ -230,9 +235,9 @@ def show_returns(certificate: Certificate, source: Source) -> None:
         table.add_row(
             task["name"], status, _text(task["target"]), *counts, *values, chained, _text(task["segments_needed"])
         )
-    console.print(f"{source.name}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions")
-    console.print(f"sha256 {certificate.dataset_sha256}")
-    console.print(table)
+    wide.print(f"{source.name}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions")
+    wide.print(f"sha256 {certificate.dataset_sha256}")
+    wide.print(table)
     console.print(
         "attained by: episodes that collect the target within so many steps of the start; elsewhere: that collect it "
         "from other states; best, 99%: the most that an episode collected from the start, and what one in a hundred of "
@@ -240,8 +245,18 @@ def show_returns(certificate: Certificate, source: Source) -> None:
         f"epsilon {certificate.epsilon:g}; segments: how many are needed for the target"
     )
     for problem in certificate.problems:
-        console.print(problem, soft_wrap=True)
+        wide.print(problem)
     console.print("passes" if certificate.passed else "FAILS")
+
+
+def _consoles() -> tuple[Console, Console]:
+    """For sentences, and for what is never broken or cut, such as tables. What is piped on has no width."""
+
+    def of_width(width: int | None) -> Console:
+        return Console(width=width, highlight=False, markup=False, emoji=False)  # names are text
+
+    wide = of_width(WIDE)
+    return (of_width(None) if sys.stdout.isatty() else wide), wide
 
 
 def seam_words(certificate: Certificate, surveyed: dict[str, Any]) -> list[str]:

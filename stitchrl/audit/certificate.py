@@ -16,7 +16,7 @@ from stitchrl.mazes import Maze
 from stitchrl.types import Region, ReturnTask, Task
 
 CLEAR = 0.1  # of a target: by so much at least it lies above what any episode attained from its start
-LISTED = 20  # episodes that join a task are named up to so many; their count is exact
+LISTED = 20  # episodes that join a task, or visit both ends where none joins, are named up to so many
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,10 @@ class Certificate:
         if count == 0:
             if task["unordered"] == 0:
                 return "no episode visits both of its regions"
-            return f"episodes that visit both of its regions: {task['unordered']}, none in order"
+            listed = (
+                f" ({_listed(task['episodes'], task['unordered'])})" if task["episodes"] else ""
+            )  # none in older ones
+            return f"episodes that visit both of its regions: {task['unordered']}{listed}, none in order"
         listed = _listed(task["episodes"], count)
         joins = f"1 episode joins it (episode {listed})" if count == 1 else f"{count} episodes join it ({listed})"
         return joins + self._needed(task)
@@ -127,7 +130,7 @@ def certify(
                 "path_length": rounded(task.path_length),
                 "step_limit": task.step_limit,
                 "ceiling": rounded((ceilings or {}).get(task.name, math.nan)),
-                "episodes": found.joining[:LISTED].tolist(),
+                "episodes": (found.joining if found.ordered else found.both)[:LISTED].tolist(),
             }
         )
     return conclude(name, sha256, tasks, rows, epsilon, min_episodes, control, min_support)

@@ -39,7 +39,7 @@ class Joins:
 
         # A bin is a small square of one cell: it never reaches over a cell's border, so a bin is joined as a whole.
         width = epsilon / BINS_PER_EPSILON
-        corners = [np.floor(xy / width) for xy in (positions.stored.min(0), positions.stored.max(0))]
+        corners = [np.floor(xy / width) for xy in positions.corners]
         low, extent = corners[0].astype(np.int64) - 1, (corners[1] - corners[0]).astype(np.int64) + 3
 
         def keys(part: Part) -> np.ndarray:

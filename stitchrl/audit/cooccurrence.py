@@ -17,7 +17,7 @@ class CoOccurrence:
 
     status: Status
     joining: np.ndarray  # [ordered] numbers of the episodes with a row in S and a strictly later one in G
-    unordered: int  # episodes with a row in S and a row in G, in any order; one row may be both
+    both: np.ndarray  # [unordered] those with a row in S and a row in G, in any order; one row may be both
     starts: int  # episodes that begin in S
     visits: int  # episodes with a row in G
     clearance: float  # metres by which the nearest episode missed joining S to G; infinite where none tried
@@ -27,23 +27,28 @@ class CoOccurrence:
         """How many episodes join S to G."""
         return len(self.joining)
 
+    @property
+    def unordered(self) -> int:
+        """How many episodes visit S and G, in any order."""
+        return len(self.both)
+
 
 def co_occurrence(positions: Positions, task: Task, min_episodes: int) -> CoOccurrence:
     """Find the episodes that join a task's regions; `min_episodes` of them make it seen."""
     start, goal = positions.visits(task.start), positions.visits(task.goal)
     joining = np.flatnonzero(start.first < goal.last)
-    in_both = int(((start.first < len(positions)) & (goal.last >= 0)).sum())
+    both = np.flatnonzero((start.first < len(positions)) & (goal.last >= 0))
     status: Status
     if len(joining) >= min_episodes:
         status = "seen"
     elif len(joining):
         status = "rare"
     else:
-        status = "reversed_only" if in_both else "unseen"
+        status = "reversed_only" if len(both) else "unseen"
     return CoOccurrence(
         status=status,
         joining=joining,
-        unordered=in_both,
+        both=both,
         starts=int((start.first == positions.first).sum()),
         visits=int((goal.last >= 0).sum()),
         clearance=0.0 if len(joining) else _clearance(positions, task, start, goal),

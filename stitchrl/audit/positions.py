@@ -1,5 +1,6 @@
 """Where the episodes of a dataset go: all that the audit looks at, some rows at a time."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -74,6 +75,11 @@ class Positions:
     def xy(self, rows: np.ndarray | slice) -> np.ndarray:
         """Points [R, 2] in float64: every part of the audit then decides borders the same way."""
         return self.stored[rows].astype(np.float64)
+
+    @cached_property
+    def corners(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the largest x and y, in float64 like all points."""
+        return self.stored.min(0).astype(np.float64), self.stored.max(0).astype(np.float64)
 
     def of_part(self, part: Part) -> np.ndarray:
         """Points of a part's rows."""

@@ -50,8 +50,8 @@ def survey(
 
 def coverage(positions: Positions, epsilon: float) -> dict[str, float]:
     """Squares of side epsilon that episodes visit: their area, and the share of it where several episodes come by."""
-    low = np.floor(positions.stored.min(0) / epsilon).astype(np.int64)
-    columns = int(np.floor(positions.stored[:, 1].max() / epsilon)) - low[1] + 1
+    low, high = (np.floor(corner / epsilon).astype(np.int64) for corner in positions.corners)
+    columns = high[1] - low[1] + 1
     squares, visitors = np.empty(0, np.int64), np.empty(0, np.int64)
     for part in positions.parts:
         square = np.floor(positions.of_part(part) / epsilon).astype(np.int64) - low
@@ -66,17 +66,25 @@ def coverage(positions: Positions, epsilon: float) -> dict[str, float]:
 def distances(positions: Positions, tasks: Sequence[Task], rng: np.random.Generator) -> dict[str, float]:
     """Wasserstein distances (W1, Euclidean) from what training sees to what is evaluated, on samples of each.
 
-    pairs: of (state, goal), a goal being any later state of the state's episode; starts and goals: their marginals.
+    pairs: of (state, goal), a goal being any later state of the state's episode (its last state has none); starts and
+    goals: their marginals.
     Pairs far apart whose marginals are near each other are combinatorial generalisation; marginals that are far apart
     are other places.
     """
-    rows = rng.integers(len(positions), size=SAMPLES)
-    last = positions.last[np.searchsorted(positions.last, rows)]
-    seen = np.concatenate([positions.xy(rows), positions.xy(rng.integers(rows, last + 1))], 1)
+    seen = np.concatenate([positions.xy(rows) for rows in pairs_of_rows(positions, SAMPLES, rng)], 1)
     drawn = [tasks[i % len(tasks)] for i in range(SAMPLES)]
     evaluated = np.array([np.concatenate([_draw(task.start, rng), _draw(task.goal, rng)]) for task in drawn])
     columns = {"pairs": slice(0, 4), "starts": slice(0, 2), "goals": slice(2, 4)}
     return {key: round(_wasserstein(seen[:, part], evaluated[:, part]), 4) for key, part in columns.items()}
+
+
+def pairs_of_rows(positions: Positions, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [count] at which an action was taken, uniform, and for each a strictly later one of its episode."""
+    taken = (positions.last - positions.first).cumsum()  # transitions up to the end of each episode
+    transition = rng.integers(taken[-1], size=count)
+    number = np.searchsorted(taken, transition, side="right")
+    rows = transition + number  # the episodes before have a last row each
+    return rows, rng.integers(rows + 1, positions.last[number] + 1)
 
 
 def _draw(region: Region, rng: np.random.Generator) -> np.ndarray:

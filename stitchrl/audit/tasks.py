@@ -29,7 +29,7 @@ class Tasks(NamedTuple):
 def read_tasks(path: Path) -> Tasks:
     """Raises ValueError that names the file, the task and the key; OSError where there is no file."""
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from error
     _check_keys(str(path), values, {"achieved_goal", "tasks"}, {"achieved_goal", "tasks"})

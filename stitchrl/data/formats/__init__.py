@@ -1,5 +1,6 @@
 """Dataset formats, a file for each. `open_source` reads any of them, `write` writes those that can be written."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from stitchrl.data.formats import d4rl, minari, ogbench, paper
@@ -9,17 +10,20 @@ HDF5 = (".hdf5", ".h5")
 PICKLES = (".pkl", ".pickle")
 
 
-def open_source(name: str, unsafe_pickle: bool = False) -> Source:
+def open_source(
+    name: str, unsafe_pickle: bool = False, columns: Sequence[int] | None = None, trust_marks: bool = False
+) -> Source:
     """Open a Minari id, a D4RL file (.hdf5), an OGBench file (.npz) or a pickle of the paper's (.pkl).
 
-    A pickle runs what its author put into it, so it is read only with `unsafe_pickle`. Raises ValueError or
-    OSError that names the file.
+    A pickle runs what its author put into it, so it is read only with `unsafe_pickle`. columns: of the observation,
+    where the achieved goal stands. Files that mark where episodes end are then refused if it jumps in rows without a
+    mark, unless `trust_marks`. Raises ValueError or OSError that names the file.
     """
     path = Path(name)
     if path.suffix in HDF5:
-        return d4rl.open_source(path)
+        return d4rl.open_source(path, columns, trust_marks)
     if path.suffix == ".npz":
-        return ogbench.open_source(path)
+        return ogbench.open_source(path, columns, trust_marks)
     if path.suffix in PICKLES:
         if not unsafe_pickle:
             raise ValueError(f"{path}: a pickle can run any code; give --unsafe-pickle if you trust its author")

@@ -1,19 +1,15 @@
-"""D4RL's HDF5 files: flat, aligned in time, with marks that do not always mean what their names say.
+"""D4RL's HDF5 files: flat, aligned in time, with marks that do not always mean what their names say; see `flat`.
 
-Where an episode ends: at `timeouts`; where the body jumps (more than 5 units of position in a step, as D4RL's own check
-of its mazes has it); where `next_observations` is not the next observation; and at `terminals`, unless they come in
-clusters, as those of the ant mazes do: there they label states near one fixed target, across episodes.
-
-An episode's last row has a state and an action without a successor. The state is kept and the action is void, so T + 1
-rows are T transitions; where the file has `next_observations` no action is lost.
-
-    row      a   a+1  ...  b             timeouts[b] = 1
-    states   s_0 s_1  ...  s_T           T = b - a
-    actions  a_0 a_1  ...  (no successor)
+HDF5 gives zeros, without an error, for rows that were never written, for those of a virtual dataset whose source was
+moved, and for the end of an external file that is too short. Such rows are looked for before any is read. A link to
+nothing looks like a key that is not there, so links are followed one by one.
 """
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,13 +18,11 @@ import h5py
 import numpy as np
 
 from stitchrl import files
-from stitchrl.data.episodes import Episodes
-from stitchrl.data.formats.source import ROWS, Source, assemble, check_columns, marks, spans
+from stitchrl.data.formats.flat import READ, Rows, open_rows
+from stitchrl.data.formats.source import ROWS, Source
 
-JUMP = 5.0  # units of position
 METADATA = "metadata/stitchrl"  # a scalar of JSON
-MARKS = ("timeouts", "terminals")
-READ = ("observations", "actions", "rewards", "next_observations", *MARKS)
+TABLES = ("observations", "actions", "next_observations")
 
 
 class Column(NamedTuple):
@@ -50,9 +44,12 @@ class Column(NamedTuple):
         return np.concatenate(taken)
 
 
-def open_source(path: Path) -> Source:
-    """Raises ValueError that names the file, the episode and the key; OSError where there is no file."""
-    return _guarded(path, lambda file: _open(path, file))
+def open_source(path: Path, columns: Sequence[int] | None = None, trust_marks: bool = False) -> Source:
+    """Arguments as of `flat.open_rows`.
+
+    Raises ValueError that names the file, the episode and the key; OSError where there is no file.
+    """
+    return _guarded(path, lambda file: _open(path, file, columns, trust_marks))
 
 
 def _guarded(path: Path, use: Callable[[h5py.File], Any]) -> Any:
@@ -65,51 +62,40 @@ def _guarded(path: Path, use: Callable[[h5py.File], Any]) -> Any:
         raise ValueError(f"{path}: expected a readable HDF5 file, found {error}") from error
 
 
-def _open(path: Path, file: h5py.File) -> Source:
+def _open(path: Path, file: h5py.File, columns: Sequence[int] | None, trust_marks: bool) -> Source:
     if "episode_0" in file:
         raise ValueError(f"{path}: the inside of a Minari dataset; give its id instead, as NAMESPACE/NAME-v0")
-    columns = _columns(path, file)
-    for key in ("observations", "actions"):
-        if key not in columns:
+    held = _columns(path, file)
+    for key in TABLES[:2]:
+        if key not in held:
             raise ValueError(f"{path}: no dataset {key!r}; it holds {', '.join(sorted(file)) or 'nothing'}")
-    if not any(key in columns for key in MARKS):
-        raise ValueError(f"{path}: neither 'timeouts' nor 'terminals': nothing tells where episodes end")
-    check_columns(str(path), {key: (column.shape, column.parts[0].dtype) for key, column in columns.items()})
-    if "next_observations" in columns and columns["next_observations"].shape != columns["observations"].shape:
-        raise ValueError(f"{path}: next_observations have another shape than observations")
-    ends, notes = _ends(path, columns)
-    complete = "next_observations" in columns
-    lengths = np.diff(ends, prepend=-1) - (0 if complete else 1)
-    if (lengths == 0).any():
-        notes.append(f"{int((lengths == 0).sum())} episodes of a single state are left out")
-    if not (lengths > 0).any():
-        raise ValueError(f"{path}: timeouts, terminals: no episode has a transition")
-    extra = [name for name in _names(file) if name.split("/")[-1] not in READ and name != METADATA]
-    if extra:
-        notes.append(f"not read: {', '.join(extra)}")
-    return Source(
-        str(path),
-        lengths[lengths > 0],
-        columns["observations"].shape[1],
-        columns["actions"].shape[1],
-        "rewards" in columns,
-        chunks=lambda rows: _chunks(path, ends, complete, rows),
+    for key, column in held.items():
+        for part in column.parts:
+            _check_stored(path, key, part)
+    shapes = {key: (column.shape, column.parts[0].dtype) for key, column in held.items()}
+    opened = open_rows(Rows(str(path), shapes, partial(_read, path)), columns, trust_marks)
+    read = {part.name.lstrip("/") for column in held.values() for part in column.parts}
+    extra = _names(file, (*read, METADATA))
+    return dataclasses.replace(
+        opened,
         metadata=_metadata(path, file),
         origin=path.stem,
-        notes=tuple(notes),
+        notes=(*opened.notes, f"not read: {', '.join(extra)}") if extra else opened.notes,
     )
 
 
 def _columns(path: Path, file: h5py.File) -> dict[str, Column]:
     """The keys that are read, where they exist."""
-    parts: list[Any] = [file]
-    if isinstance(file.get("virtual"), h5py.Group):
-        if not all(name.isdigit() for name in file["virtual"]):
-            raise ValueError(f"{path}: virtual: expected parts named by numbers, found {', '.join(file['virtual'])}")
-        parts = [file["virtual"][name] for name in sorted(file["virtual"], key=int)]
+    parts: list[h5py.Group] = [file]
+    if isinstance(chunked := _get(path, file, "virtual"), h5py.Group):
+        if not all(name.isdigit() for name in chunked):
+            raise ValueError(f"{path}: virtual: expected parts named by numbers, found {', '.join(chunked)}")
+        parts = [_get(path, chunked, name) for name in sorted(chunked, key=int)]
+        if not all(isinstance(part, h5py.Group) for part in parts):
+            raise ValueError(f"{path}: virtual: expected a group of datasets in every part")
     columns = {}
     for key in READ:
-        held = [part.get(key) for part in parts]
+        held = [_get(path, part, key) for part in parts]
         if all(value is None for value in held):
             continue
         if not all(isinstance(value, h5py.Dataset) and value.shape for value in held):
@@ -118,15 +104,106 @@ def _columns(path: Path, file: h5py.File) -> dict[str, Column]:
     return columns
 
 
-def _read_rows(path: Path, first: int, last: int, file: h5py.File) -> dict[str, np.ndarray]:
-    return {key: column.rows(first, last) for key, column in _columns(path, file).items()}
+def _get(path: Path, group: h5py.Group, name: str) -> Any:
+    """What a name in a group stands for, None where it is not there; ValueError where it is a link to nothing."""
+    if name not in group:  # its `get` would not tell a link to nothing from no link
+        return None
+    try:
+        return group[name]
+    except (KeyError, OSError) as error:
+        found = f"a link to {target}, which is missing" if (target := _target(group, name)) else str(error)
+        raise ValueError(f"{path}: {_below(group, name)}: expected a dataset or group, found {found}") from error
 
 
-def _names(file: h5py.File) -> list[str]:
-    """All datasets in a file, groups within groups included."""
+def _target(group: h5py.Group, name: str) -> str | None:
+    """Where a soft or external link leads; None for what lies in the group itself."""
+    encoded = name.encode("utf-8", "surrogateescape")
+    if group.id.links.get_info(encoded).type == h5py.h5l.TYPE_HARD:
+        return None
+    value = group.id.links.get_val(encoded)
+    if isinstance(value, tuple):
+        return " in ".join(os.fsdecode(part) for part in reversed(value))
+    return os.fsdecode(value)
+
+
+def _below(group: h5py.Group, name: str) -> str:
+    return f"{group.name}/{name}".lstrip("/")
+
+
+def _names(group: h5py.Group, read: Sequence[str], above: frozenset[int] = frozenset()) -> list[str]:
+    """Datasets and links in a group, and in the groups within it, that are not read; links are not followed."""
+    above |= {h5py.h5o.get_info(group.id).addr}
     names: list[str] = []
-    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    for name in group:
+        below = _below(group, name)
+        if target := _target(group, name):
+            names += [f"{below} (a link to {target})"] if below not in read else []
+        elif not isinstance(item := group[name], h5py.Group):
+            names += [below] if below not in read else []
+        elif h5py.h5o.get_info(item.id).addr not in above:  # a group may hold one that it lies in
+            names += _names(item, read, above)
     return sorted(names)
+
+
+def _check_stored(path: Path, key: str, dataset: h5py.Dataset) -> None:
+    """ValueError that names what is missing where HDF5 would give zeros for some rows."""
+    if dataset.is_virtual:
+        _check_virtual(path, key, dataset)
+    elif dataset.external:
+        for name, offset, size in dataset.external:
+            if not Path(name).is_file() or Path(name).stat().st_size < offset + min(size, dataset.nbytes):
+                raise ValueError(f"{path}: {key}: its numbers lie in {name}, which is missing or too short")
+    elif key in TABLES and dataset.size:  # of other columns unwritten rows may be meant to be 0
+        needed = (
+            math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)) if dataset.chunks else 1
+        )
+        written = dataset.id.get_num_chunks() if dataset.chunks else dataset.id.get_storage_size()
+        if written < needed:
+            raise ValueError(f"{path}: {key}: some or all of its rows were never written")
+
+
+def _check_virtual(path: Path, key: str, dataset: h5py.Dataset) -> None:
+    mapped = 0
+    for source in dataset.virtual_sources():
+        place = path if source.file_name == "." else _find_beside(path, source.file_name)
+        lead = f"{path}: {key}: a virtual dataset of {source.dset_name} in {source.file_name}"
+        if place is None:
+            raise ValueError(f"{lead}, which is missing")
+        with h5py.File(place, "r") as file:
+            held = file.get(source.dset_name)
+            if not isinstance(held, h5py.Dataset):
+                raise ValueError(f"{lead}, which has no such dataset")
+            _check_stored(place, key, held)
+            rows, space = source.vspace.get_select_npoints(), source.src_space
+            if space.get_select_type() == h5py.h5s.SEL_ALL:
+                fits = held.size >= rows
+            else:
+                end = space.get_select_bounds()[1]
+                fits = len(end) == held.ndim and all(at < size for at, size in zip(end, held.shape, strict=True))
+            if not fits:
+                raise ValueError(f"{lead}, which has fewer rows")
+        mapped += rows
+    if mapped < dataset.size:
+        raise ValueError(f"{path}: {key}: a virtual dataset, some or all of whose rows have no source")
+
+
+def _find_beside(path: Path, name: str) -> Path | None:
+    """The file that HDF5 takes for the source of a virtual dataset; None where there is none."""
+    tried = [Path(name)] if Path(name).is_absolute() else []
+    below = Path(name).name if tried else name
+    prefixes = [prefix for prefix in os.environ.get("HDF5_VDS_PREFIX", "").split(":") if prefix]
+    folders = [*map(Path, prefixes), path.parent, Path(), path.resolve().parent]
+    return next((place for place in (*tried, *(folder / below for folder in folders)) if place.is_file()), None)
+
+
+def _read(path: Path, keys: Sequence[str], bounds: Iterable[tuple[int, int]]) -> Iterator[dict[str, np.ndarray]]:
+    for first, last in bounds:
+        yield _guarded(path, partial(_read_rows, path, keys, first, last))
+
+
+def _read_rows(path: Path, keys: Sequence[str], first: int, last: int, file: h5py.File) -> dict[str, np.ndarray]:
+    held = _columns(path, file)
+    return {key: held[key].rows(first, last) for key in keys}
 
 
 def _metadata(path: Path, file: h5py.File) -> dict[str, Any]:
@@ -138,62 +215,11 @@ def _metadata(path: Path, file: h5py.File) -> dict[str, Any]:
         raise ValueError(f"{path}: {METADATA}: expected JSON of stitchrl's, found {error}") from error
 
 
-def _ends(path: Path, columns: dict[str, Column]) -> tuple[np.ndarray, list[str]]:
-    """The last rows of episodes, and what was decided."""
-    states, notes = columns["observations"], []
-    ends = np.zeros(states.shape[0], bool)
-    ends[-1] = True
-    if "timeouts" in columns:
-        ends |= marks(str(path), "timeouts", columns["timeouts"].rows(0, len(ends)))
-    if "terminals" in columns:
-        terminals = marks(str(path), "terminals", columns["terminals"].rows(0, len(ends)))
-        if (terminals[1:] & terminals[:-1]).any():
-            notes.append(f"terminals come in clusters ({int(terminals.sum())} rows): labels of states, not ends")
-        else:
-            ends |= terminals
-    breaks = np.zeros_like(ends)
-    following = columns.get("next_observations")
-    for first in range(0, len(ends) - 1, ROWS):
-        last = min(first + ROWS, len(ends) - 1)
-        here = states.rows(first, last + 1)
-        if following is None:
-            with np.errstate(over="ignore", invalid="ignore"):  # found when rows are read
-                breaks[first:last] = np.linalg.norm(np.diff(here[:, :2].astype(np.float64), axis=0), axis=1) > JUMP
-        else:
-            breaks[first:last] = (following.rows(first, last) != here[1:]).any(1)
-    if (breaks & ~ends).any():
-        how = f"jumps of more than {JUMP:g} units" if following is None else "next_observations that do not follow"
-        notes.append(f"{int((breaks & ~ends).sum())} ends of episodes were found by {how}")
-    return np.flatnonzero(ends | breaks), notes
-
-
-def _chunks(path: Path, ends: np.ndarray, complete: bool, rows: int) -> Iterator[Episodes]:
-    """complete: whether `next_observations` gives the state after an episode's last action."""
-    rows_of = np.diff(ends, prepend=-1)  # rows of each episode, those without a transition included
-    transitions = rows_of - (0 if complete else 1)
-    begin = ends - rows_of + 1
-    number = 0  # episodes with a transition so far
-    for first, last in spans(transitions, rows):
-        a, b = int(begin[first]), int(ends[last - 1]) + 1
-        held = _guarded(path, partial(_read_rows, path, a, b))
-        lengths = transitions[first:last]
-        keep = np.repeat(lengths > 0, rows_of[first:last])
-        lengths = lengths[lengths > 0]
-        states, actions, rewards = held["observations"][keep], held["actions"][keep], held.get("rewards")
-        if rewards is not None:
-            rewards = rewards.reshape(-1)[keep]
-        if complete:
-            last_rows = lengths.cumsum() - 1
-            states = np.insert(states, last_rows + 1, held["next_observations"][keep][last_rows], axis=0)
-            actions = np.insert(actions, last_rows + 1, 0, axis=0)
-            rewards = None if rewards is None else np.insert(rewards, last_rows + 1, 0)
-        if len(lengths):
-            yield assemble(str(path), number, states, actions, rewards, lengths)
-        number += len(lengths)
-
-
 def write(path: Path, source: Source) -> list[str]:
-    """Every state is kept: T + 1 rows to an episode, `timeouts` on the last. Returns what the format does not hold."""
+    """Every state is kept: T + 1 rows to an episode, the last one marked. Returns what the format does not hold.
+
+    The mark is `terminals` where the episode is known to have been terminated, else `timeouts`.
+    """
 
     def make(beside: Path) -> None:
         checked: dict[str, Any] = {"fletcher32": True, "chunks": True}  # a damaged file is found when it is read
@@ -202,10 +228,11 @@ def write(path: Path, source: Source) -> list[str]:
             for key, width in (("observations", source.observation_dim), ("actions", source.action_dim)):
                 file.create_dataset(key, (rows, width), np.float32, **checked)
             file.create_dataset("rewards", (rows,), np.float32, **checked)
-            file.create_dataset("terminals", (rows,), bool, **checked)
-            timeouts = np.zeros(rows, bool)
-            timeouts[ends] = True
-            file.create_dataset("timeouts", data=timeouts, **checked)
+            terminated = np.zeros(len(ends), bool) if source.terminated is None else source.terminated
+            for key, marked in (("terminals", ends[terminated]), ("timeouts", ends[~terminated])):
+                marks = np.zeros(rows, bool)
+                marks[marked] = True
+                file.create_dataset(key, data=marks, **checked)
             if source.metadata:
                 file[METADATA] = json.dumps(source.metadata)
             first = 0
@@ -218,5 +245,7 @@ def write(path: Path, source: Source) -> list[str]:
                 first = last
 
     files.write(path, make)
-    notes = ["no difference between episodes that were ended and those that ran out of time: all are timeouts"]
+    notes = []
+    if source.terminated is None:
+        notes.append("no difference between episodes that were ended and those that ran out of time: all are timeouts")
     return notes if source.rewarded else [*notes, "rewards, which it must have, are all 0"]

@@ -4,46 +4,55 @@ What stitchrl knows of a dataset (its tasks, its certificate) travels in the arc
 OGBench's own reader pass over.
 """
 
+import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stitchrl import files
-from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import npz
-from stitchrl.data.formats.source import ROWS, Source, assemble, check_columns, marks, spans
+from stitchrl.data.formats.flat import READ, Rows, open_rows
+from stitchrl.data.formats.source import ROWS, Source, check_columns
 
-KEYS = ("observations", "actions", "terminals")
 VALIDATION = 20  # one in so many episodes stands in the -val.npz as well
 LONGEST_COMMENT = 65_535  # bytes
+TABLES = ("observations", "actions", "next_observations")
 
 
-def open_source(path: Path) -> Source:
-    """Raises ValueError that names the file, the episode and the key; OSError where there is no file."""
+def open_source(path: Path, columns: Sequence[int] | None = None, trust_marks: bool = False) -> Source:
+    """Arguments as of `flat.open_rows`.
+
+    Raises ValueError that names the file, the episode and the key; OSError where there is no file.
+    """
     with npz.readable(path) as archive:
-        headers, comment = npz.read_headers(path, archive), archive.comment
-    for key in KEYS:
-        if key not in headers:
-            raise ValueError(f"{path}: no array {key!r}; it holds {', '.join(sorted(headers)) or 'nothing'}")
-    check_columns(str(path), {key: headers[key] for key in KEYS})
-    with npz.streams(path, ["terminals"]) as take:
-        terminals = take["terminals"](headers["terminals"].shape[0])
-    lengths = _lengths(path, marks(str(path), "terminals", terminals))
-    extra = sorted(set(headers) - set(KEYS))
-    return Source(
-        str(path),
-        lengths,
-        headers["observations"].shape[1],
-        headers["actions"].shape[1],
-        rewarded=False,
-        chunks=lambda rows: _chunks(path, lengths, rows),
+        files_in, comment = sorted(set(archive.namelist())), archive.comment
+        held = [key for key in READ if f"{key}.npy" in files_in]
+        for key in TABLES[:2]:
+            if key not in held:
+                names = ", ".join(name.removesuffix(".npy") for name in files_in)
+                raise ValueError(f"{path}: no array {key!r}; it holds {names or 'nothing'}")
+        headers = npz.read_headers(path, archive, held)
+        check_columns(str(path), headers)
+        npz.check_ratio(path, archive, [key for key in TABLES if key in held])
+    opened = open_rows(Rows(str(path), headers, partial(_read, path)), columns, trust_marks)
+    extra = [name.removesuffix(".npy") for name in files_in if name.removesuffix(".npy") not in held]
+    return dataclasses.replace(
+        opened,
         metadata=_metadata(path, comment),
         origin=path.stem,
-        notes=(f"not read: {', '.join(extra)}",) if extra else (),
+        notes=(*opened.notes, f"not read: {', '.join(extra)}") if extra else opened.notes,
+        terminated=None,  # terminals mark an episode's last row, whatever ended it
     )
+
+
+def _read(path: Path, keys: Sequence[str], bounds: Iterable[tuple[int, int]]) -> Iterator[dict[str, np.ndarray]]:
+    with npz.streams(path, keys) as take:
+        for first, last in bounds:
+            yield {key: take[key](last - first) for key in keys}
 
 
 def _metadata(path: Path, comment: bytes) -> dict[str, Any]:
@@ -55,26 +64,6 @@ def _metadata(path: Path, comment: bytes) -> dict[str, Any]:
         raise ValueError(f"{path}: expected stitchrl's metadata in the archive's comment, found {error}") from error
 
 
-def _lengths(path: Path, terminals: np.ndarray) -> np.ndarray:
-    """Transitions [episodes] from the marks [N] on last rows."""
-    last = np.flatnonzero(terminals)
-    if len(last) == 0 or last[-1] != len(terminals) - 1:
-        raise ValueError(f"{path}: terminals: episode {len(last)} has no end, expected 1 on the last row")
-    lengths = np.diff(last, prepend=-1) - 1
-    if (lengths == 0).any():
-        number = int(np.argmin(lengths))
-        raise ValueError(f"{path}: terminals: episode {number} has one row, expected T + 1 with T at least 1")
-    return lengths
-
-
-def _chunks(path: Path, lengths: np.ndarray, rows: int) -> Iterator[Episodes]:
-    with npz.streams(path, ["observations", "actions"]) as take:
-        for first, last in spans(lengths, rows):
-            count = int((lengths[first:last] + 1).sum())
-            observations, actions = take["observations"](count), take["actions"](count)
-            yield assemble(str(path), first, observations, actions, None, lengths[first:last])
-
-
 def write(path: Path, source: Source) -> list[str]:
     """Write `path` and, since OGBench's reader asks for it, a -val.npz: the last twentieth of the episodes once more.
 
@@ -82,6 +71,8 @@ def write(path: Path, source: Source) -> list[str]:
     """
     beginning = len(source.lengths) - max(1, len(source.lengths) // VALIDATION)
     notes = ["no rewards"] if source.rewarded else []
+    if source.terminated is not None and source.terminated.any():
+        notes.append("not which episodes were terminated: terminals mark the last row of every one")
     # A context for each episode would not fit into a comment.
     metadata = {key: value for key, value in source.metadata.items() if key != "contexts"}
     if metadata != source.metadata:

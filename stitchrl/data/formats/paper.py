@@ -3,6 +3,7 @@
 Flat rows, T + 1 to an episode, numbered by `episode_id`; an episode's last row has a void action.
 """
 
+import dataclasses
 import pickle
 from pathlib import Path
 from typing import Any
@@ -37,4 +38,8 @@ def open_source(path: Path) -> Source:
     if (lengths == 0).any():
         raise ValueError(f"{path}: episode_id {number[last[lengths.argmin()]]} has one row, expected T + 1")
     observations = with_position(columns["observations"], columns["achieved_goal"])
-    return of_episodes(str(path), assemble(str(path), 0, observations, columns["actions"], None, lengths), {})
+    read = of_episodes(str(path), assemble(str(path), 0, observations, columns["actions"], None, lengths), {})
+    extra = sorted(
+        map(str, [*(set(values) - {"observations", "actions"}), *(set(parts) - set(columns) - {"observation"})])
+    )
+    return dataclasses.replace(read, notes=(f"not read: {', '.join(extra)}",) if extra else ())

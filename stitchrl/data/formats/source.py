@@ -1,7 +1,7 @@
 """A stored dataset, opened: whatever its format, whole episodes are read from it in order, some at a time."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -24,7 +24,8 @@ class Source:
     lengths: [episodes] int64, transitions in each. chunks: about so many rows at a time, whole episodes in order, as
     often as one likes. metadata: what stitchrl stored with the dataset (manifest, certificate), or {}. origin: what its
     format says of where it comes from, by which its tasks may be known. notes: what was decided in reading it, and what
-    it holds that other formats do not take.
+    it holds that other formats do not take. terminated: [episodes] bool, whether each was ended by its world and not by
+    a limit of time; None where that is not known.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source:
     metadata: dict[str, Any] = field(default_factory=dict)
     origin: str = ""
     notes: tuple[str, ...] = ()
+    terminated: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -134,11 +136,16 @@ def assemble(
     )
 
 
-def check_columns(where: str, shapes: dict[str, tuple[Sequence[int], np.dtype]]) -> None:
+def check_columns(where: str, shapes: Mapping[str, tuple[Sequence[int], np.dtype]]) -> None:
     """ValueError unless observations and actions are tables of numbers, all others columns, equally long.
 
     shapes: shape and dtype of each. Columns may be [N] or [N, 1].
     """
+    if len(shape := shapes["observations"][0]) > 2:
+        raise ValueError(
+            f"{where}: images are not supported; observations have shape {tuple(shape)}, expected a row of numbers for "
+            "each step"
+        )
     rows = shapes["observations"][0][0] if shapes["observations"][0] else 0
     for key, (shape, dtype) in shapes.items():
         if dtype.kind not in ("f", "i", "u") and not (dtype.kind == "b" and key not in ("observations", "actions")):
@@ -164,6 +171,22 @@ def marks(where: str, key: str, values: np.ndarray) -> np.ndarray:
 
 def with_position(observations: np.ndarray, achieved: np.ndarray | None) -> np.ndarray:
     """Observations [N, D] with the achieved goal [N, G] in front, unless it stands there already."""
-    if achieved is None or np.array_equal(observations[:, : achieved.shape[1]], achieved):
+    if achieved is None:
+        return observations
+    there = observations[:, : achieved.shape[1]]
+    if there.shape == achieved.shape and not differ(there, achieved).any():
         return observations
     return np.concatenate([achieved, observations], 1)
+
+
+def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Where two tables [N, D] differ, boolean [N, D], by more than rounding to the coarser of their types explains.
+
+    Rounding is in proportion to the largest number of a column: positions near zero may come of adding larger ones.
+    """
+    coarser = max((float(np.finfo(table.dtype).eps) for table in (a, b) if table.dtype.kind == "f"), default=0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found by `assemble`
+        one, other = a.astype(np.float64), b.astype(np.float64)
+        largest = np.maximum(np.abs(one), np.abs(other))
+        scale = largest.max(0, initial=0.0, where=np.isfinite(largest))
+        return np.abs(one - other) > 4 * coarser * scale
