@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, astuple, fields, replace
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import mujoco
@@ -22,6 +21,7 @@ from stitchrl.data.formats.source import of_episodes
 from stitchrl.files import locked
 from stitchrl.mazes import INSIDE
 from stitchrl.types import Cell, DatasetSpec, Expectation, Region, ReturnTask, RewardRegion, Task, collected, reward_at
+from stitchrl.versions import versions
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
 from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
 
@@ -95,7 +95,7 @@ def _generate(spec: DatasetSpec, workers: int) -> None:
         "episodes": len(episodes.lengths),
         "transitions": int(episodes.lengths.sum()),
         "behaviour": behaviour,
-        "versions": {package: version(package) for package in packages},
+        "versions": versions(*packages),
     }
     metadata = {"manifest": manifest, "certificate": certificate.as_dict(), "contexts": contexts.tolist()}
     minari.write(
