@@ -24,7 +24,8 @@ class Source:
     lengths: [episodes] int64, transitions in each. chunks: about so many rows at a time, whole episodes in order, as
     often as one likes. metadata: what stitchrl stored with the dataset (manifest, certificate), or {}. origin: what its
     format says of where it comes from, by which its tasks may be known. notes: what was decided in reading it, and what
-    it holds that other formats do not take.
+    it holds that other formats do not take. terminated: [episodes] bool, whether each was ended by its world and not by
+    a limit of time; None where that is not known.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source:
     metadata: dict[str, Any] = field(default_factory=dict)
     origin: str = ""
     notes: tuple[str, ...] = ()
+    terminated: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
