@@ -138,7 +138,6 @@ def write(
     options: what each episode was reset with. layout: one of `LAYOUTS`. Returns what the format does not hold, or holds
     and is not known. Raises ValueError or OSError where nothing can be written.
     """
-    check(dataset_id, layout)
     place = followed(root() / dataset_id)
     place.parent.mkdir(parents=True, exist_ok=True)
     bound = 1 if source.metadata else np.inf
