@@ -84,8 +84,8 @@ def _copies(place: Path) -> list[Path]:
 
 
 def stamp_of(data: Path) -> str:
-    """What changes when the data do: names, sizes and times of last change of their files."""
-    files = sorted(path for path in data.rglob("*") if path.is_file())
+    """What changes when data do: names, sizes and times of last change of the files in a folder, or of one file."""
+    files = [data] if data.is_file() else sorted(path for path in data.rglob("*") if path.is_file())
     return json.dumps([[str(path.relative_to(data)), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
 
 
