@@ -224,9 +224,7 @@ def test_a_ceiling_is_the_share_of_fifty_episodes_that_reach_their_goal_within_t
         for plan in plans:  # of task i the first 10 * i + 7 reach their goal
             planned.append(plan)
             reached = sum(other.number == plan.number for other in planned) <= 10 * plan.number + 7
-            yield Trajectory(
-                plan, np.zeros((2, 4), np.float32), np.zeros((1, 2), np.float32), count <= 10 * plan.number + 7
-            )
+            yield Trajectory(plan, np.zeros((2, 4), np.float32), np.zeros((1, 2), np.float32), reached)
 
     monkeypatch.setattr(factory, "run", run)
     ceilings = factory.measure_ceilings(spec, world, workers=1)
