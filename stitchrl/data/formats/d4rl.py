@@ -77,7 +77,7 @@ def _open(path: Path, file: h5py.File) -> Source:
     check_columns(str(path), {key: (column.shape, column.parts[0].dtype) for key, column in columns.items()})
     if "next_observations" in columns and columns["next_observations"].shape != columns["observations"].shape:
         raise ValueError(f"{path}: next_observations have another shape than observations")
-    ends, notes = _ends(path, columns)
+    ends, terminated, notes = _ends(path, columns)
     complete = "next_observations" in columns
     lengths = np.diff(ends, prepend=-1) - (0 if complete else 1)
     if (lengths == 0).any():
@@ -97,6 +97,7 @@ def _open(path: Path, file: h5py.File) -> Source:
         metadata=_metadata(path, file),
         origin=path.stem,
         notes=tuple(notes),
+        terminated=None if terminated is None else terminated[lengths > 0],
     )
 
 
@@ -138,9 +139,10 @@ def _metadata(path: Path, file: h5py.File) -> dict[str, Any]:
         raise ValueError(f"{path}: {METADATA}: expected JSON of stitchrl's, found {error}") from error
 
 
-def _ends(path: Path, columns: dict[str, Column]) -> tuple[np.ndarray, list[str]]:
-    """The last rows of episodes, and what was decided."""
+def _ends(path: Path, columns: dict[str, Column]) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+    """The last rows of episodes, whether a terminal stands there, where terminals tell, and what was decided."""
     states, notes = columns["observations"], []
+    terminals: np.ndarray | None = None
     ends = np.zeros(states.shape[0], bool)
     ends[-1] = True
     if "timeouts" in columns:
@@ -149,6 +151,7 @@ def _ends(path: Path, columns: dict[str, Column]) -> tuple[np.ndarray, list[str]
         terminals = marks(str(path), "terminals", columns["terminals"].rows(0, len(ends)))
         if (terminals[1:] & terminals[:-1]).any():
             notes.append(f"terminals come in clusters ({int(terminals.sum())} rows): labels of states, not ends")
+            terminals = None
         else:
             ends |= terminals
     breaks = np.zeros_like(ends)
@@ -164,7 +167,8 @@ def _ends(path: Path, columns: dict[str, Column]) -> tuple[np.ndarray, list[str]
     if (breaks & ~ends).any():
         how = f"jumps of more than {JUMP:g} units" if following is None else "next_observations that do not follow"
         notes.append(f"{int((breaks & ~ends).sum())} ends of episodes were found by {how}")
-    return np.flatnonzero(ends | breaks), notes
+    rows = np.flatnonzero(ends | breaks)
+    return rows, None if terminals is None else terminals[rows], notes
 
 
 def _chunks(path: Path, ends: np.ndarray, complete: bool, rows: int) -> Iterator[Episodes]:
@@ -193,7 +197,10 @@ def _chunks(path: Path, ends: np.ndarray, complete: bool, rows: int) -> Iterator
 
 
 def write(path: Path, source: Source) -> list[str]:
-    """Every state is kept: T + 1 rows to an episode, `timeouts` on the last. Returns what the format does not hold."""
+    """Every state is kept: T + 1 rows to an episode. Returns what the format does not hold.
+
+    On the last row is the mark: `terminals` where the episode was terminated, else `timeouts`.
+    """
 
     def make(beside: Path) -> None:
         checked: dict[str, Any] = {"fletcher32": True, "chunks": True}  # a damaged file is found when it is read
@@ -202,10 +209,11 @@ def write(path: Path, source: Source) -> list[str]:
             for key, width in (("observations", source.observation_dim), ("actions", source.action_dim)):
                 file.create_dataset(key, (rows, width), np.float32, **checked)
             file.create_dataset("rewards", (rows,), np.float32, **checked)
-            file.create_dataset("terminals", (rows,), bool, **checked)
-            timeouts = np.zeros(rows, bool)
-            timeouts[ends] = True
-            file.create_dataset("timeouts", data=timeouts, **checked)
+            terminated = np.zeros(len(ends), bool) if source.terminated is None else source.terminated
+            for key, marked in (("terminals", ends[terminated]), ("timeouts", ends[~terminated])):
+                values = np.zeros(rows, bool)
+                values[marked] = True
+                file.create_dataset(key, data=values, **checked)
             if source.metadata:
                 file[METADATA] = json.dumps(source.metadata)
             first = 0
@@ -218,5 +226,7 @@ def write(path: Path, source: Source) -> list[str]:
                 first = last
 
     files.write(path, make)
-    notes = ["no difference between episodes that were ended and those that ran out of time: all are timeouts"]
+    notes = (
+        ["all episodes end at timeouts, since nothing is known of what ended them"] if source.terminated is None else []
+    )
     return notes if source.rewarded else [*notes, "rewards, which it must have, are all 0"]
