@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
+import torch
 
 from stitchrl.data.episodes import Episodes
 from stitchrl.files import followed, scratch
@@ -100,7 +101,7 @@ def _load(copy: Path, stamp: str) -> Flat | None:
         lengths, terminated = (np.load(copy / f"{key}.npy") for key in ("lengths", "terminated"))
         replaced = about.read_text(encoding="utf-8") != text  # by another process, meanwhile
         return None if replaced else Flat(columns, lengths, terminated, tuple(values["notes"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -141,7 +142,9 @@ def write_flat(copy: Path, stamp: str, decoding: Decoding, rows: int) -> Flat:
 
 def _column(episodes: Episodes, key: str) -> np.ndarray:
     values = getattr(episodes, key)
-    return np.full(len(episodes), np.nan, np.float32) if values is None else values.numpy()
+    if values is None:  # of rewards, which Minari's datasets must have, and which then are all 0
+        values = torch.zeros(len(episodes)).index_fill(0, episodes.last, torch.nan)
+    return values.numpy()
 
 
 def _check_rows(place: Path, found: int, rows: int) -> None:
