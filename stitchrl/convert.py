@@ -5,6 +5,9 @@ SRC is a Minari id, a D4RL file (.hdf5), an OGBench file (.npz) or a pickle of t
 
 Minari's writer of Arrow and Parquet looks at every episode again for each new one: twice the episodes take nearly four
 times as long (500 took 8 s of processor time, as HDF5 0.7 s).
+
+What a format does not hold is said on stderr. Minari and D4RL hold which episodes were terminated, OGBench does not;
+with --cut the last piece of such an episode is.
 """
 
 import argparse
@@ -17,10 +20,11 @@ import numpy as np
 from stitchrl.audit.positions import POSITION, check_columns
 from stitchrl.audit.tasks import read_tasks
 from stitchrl.command import guarded
-from stitchrl.data.cut import cut
-from stitchrl.data.formats import is_file, open_source, place, write
+from stitchrl.data.cut import cut, pieces_terminated
+from stitchrl.data.formats import check_destination, destinations, is_file, open_source, place, write
 from stitchrl.data.formats.minari import LAYOUTS
 from stitchrl.data.formats.source import Source, of_episodes
+from stitchrl.files import followed
 from stitchrl.types import Task
 
 
@@ -30,7 +34,7 @@ def main() -> None:
     )
     parser.add_argument("source", metavar="SRC")
     parser.add_argument("destination", metavar="DST")
-    parser.add_argument("--overwrite", action="store_true", help="replace DST")
+    parser.add_argument("--overwrite", action="store_true", help="replace DST, and the -val.npz beside a .npz file")
     parser.add_argument(
         "--minari-format", choices=LAYOUTS, help="of a Minari DST, hdf5 unless given; the others need pyarrow"
     )
@@ -43,15 +47,18 @@ def main() -> None:
         raise ValueError("--tasks: only --cut needs them")
     if options.minari_format and is_file(options.destination):
         raise ValueError(f"--minari-format: {options.destination} is a file, a Minari id expected")
+    layout = options.minari_format or "hdf5"
+    check_destination(options.destination, options.overwrite, layout)
+    for beside in destinations(options.destination)[1:]:
+        if followed(beside) == followed(place(options.source)):
+            raise ValueError(f"{options.destination}: {beside}, which is written with it, is the source itself")
     source = open_source(options.source, options.unsafe_pickle)
     for note in source.notes:
         print(f"{source.name}: {note}", file=sys.stderr)
     if options.cut is not None:
         source = _cut(source, options.cut, options.tasks, options.seed)
-    if place(options.destination).exists() and not options.overwrite:
-        raise ValueError(f"{options.destination}: exists already; --overwrite replaces it")
     sha256 = source.sha256  # compared with what was stored, before anything is written
-    for note in write(options.destination, source, options.minari_format or "hdf5"):
+    for note in write(options.destination, source, layout):
         print(f"{options.destination}: {note}", file=sys.stderr)
     print(f"{options.destination}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions, sha256 {sha256}")
 
@@ -66,9 +73,13 @@ def _cut(source: Source, steps: int, tasks_file: Path | None, seed: int) -> Sour
             raise ValueError(f"{tasks_file}: episodes are cut between goals, targets given")
         check_columns(columns, source.observation_dim)
     unseen = [task for task in tasks if task.expect == "unseen"]
-    pieces, _ = cut(source.read(), steps, unseen, np.random.default_rng([seed, steps]), columns)
+    pieces, origin = cut(source.read(), steps, unseen, np.random.default_rng([seed, steps]), columns)
     # What was known of the whole episodes is not true of the pieces.
-    return dataclasses.replace(of_episodes(source.name, pieces, {}), origin=source.origin)
+    return dataclasses.replace(
+        of_episodes(source.name, pieces, {}),
+        origin=source.origin,
+        terminated=pieces_terminated(source.terminated, origin),
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """The dataset factory: a specification is collected, certified and stored. Serves the experiment and `generate`."""
 
-import json
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, astuple, fields, replace
-from importlib.metadata import version
+from dataclasses import astuple, replace
 from typing import Any, NamedTuple
 
 import mujoco
@@ -15,13 +13,17 @@ from tqdm import tqdm
 from stitchrl.audit.certificate import Certificate, certify
 from stitchrl.audit.positions import Positions
 from stitchrl.audit.returns import certify_returns
-from stitchrl.data.cut import cut
+from stitchrl.data.cut import cut, pieces_terminated
 from stitchrl.data.episodes import Episodes
-from stitchrl.data.formats import minari, open_source
+from stitchrl.data.formats import is_file, minari, open_source
+from stitchrl.data.formats import place as source_place
+from stitchrl.data.formats.minari_flat import stamp_of
 from stitchrl.data.formats.source import of_episodes
 from stitchrl.files import locked
 from stitchrl.mazes import INSIDE
+from stitchrl.official import JUDGING, check_name, differing, joined_twin, plain
 from stitchrl.types import Cell, DatasetSpec, Expectation, Region, ReturnTask, RewardRegion, Task, collected, reward_at
+from stitchrl.versions import versions
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
 from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
 
@@ -35,82 +37,147 @@ class Dataset(NamedTuple):
     contexts: np.ndarray  # [episodes] which context each was collected in
     certificate: Certificate
     manifest: dict[str, Any]
+    terminated: np.ndarray  # [episodes] bool, whether each was ended by its world
 
 
 def open_dataset(spec: DatasetSpec, workers: int) -> Dataset:
     """The stored dataset, generated first where there is none. Raises ValueError for a damaged one."""
+    check_name(spec)
     if not minari.folder(spec.name).exists():
         generate(spec, workers, if_missing=True)
-    metadata = minari.read_metadata(spec.name)
+    certificate, metadata = read_stored(spec)
     manifest = metadata["manifest"]
-    path = minari.folder(spec.name)
-    # A dataset that was stored before a field was thought of has that field's default.
-    defaults = {field.name: field.default for field in fields(spec) if field.default is not MISSING}
-    if _plain(defaults | manifest["spec"]) != _plain(spec.as_dict()):
-        raise ValueError(f"{path}: stored with other contexts or tasks than dataset {spec.name} has now; remove it")
-    episodes = minari.read(spec.name)  # it compares the hash
+    stored = minari.open_source(f"{minari.NAMESPACE}/{spec.name}")
+    episodes = stored.read()  # it compares the hash
     if manifest["versions"]["mujoco"] != mujoco.__version__:
         then, now = manifest["versions"]["mujoco"], mujoco.__version__
         print(f"warning: dataset {spec.name} is of MuJoCo {then}, evaluation will be in {now}", file=sys.stderr)
-    certificate = Certificate.from_dict(metadata["certificate"])
-    return Dataset(spec, episodes, np.array(metadata["contexts"]), certificate, manifest)
+    assert stored.terminated is not None  # Minari's datasets hold it
+    return Dataset(spec, episodes, np.array(metadata["contexts"]), certificate, manifest, stored.terminated)
+
+
+def read_stored(spec: DatasetSpec) -> tuple[Certificate, dict[str, Any]]:
+    """The certificate and the metadata (manifest, certificate, contexts) of a stored dataset.
+
+    The certificate is judged by the specification's own min_episodes and control, whatever they were when the dataset
+    was stored. Raises ValueError for a dataset that is damaged, is not of this specification, or was made from a source
+    that has changed since.
+    """
+    path = minari.folder(spec.name)
+    metadata = minari.read_metadata(spec.name)
+    try:
+        if others := differing(metadata["manifest"]["spec"], spec):
+            raise ValueError(
+                f"{path}: stored with another {', '.join(others)} than dataset {spec.name} has now; remove it, or give "
+                "yours another dataset.split"
+            )
+        certificate = Certificate.from_dict(metadata["certificate"]).judged(spec.min_episodes, spec.control)
+        judging = {key: getattr(spec, key) for key in JUDGING}
+        manifest = metadata["manifest"] | {"spec": metadata["manifest"]["spec"] | judging}
+        _compare_source(spec, manifest)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected a manifest and a certificate of stitchrl's, found {error!r}") from error
+    return certificate, metadata | {"manifest": manifest, "certificate": certificate.as_dict()}
 
 
 def generate(spec: DatasetSpec, workers: int, if_missing: bool = False) -> None:
     """Collect (or adopt, or cut), certify and store a dataset.
 
     The same seed gives the same bytes for any number of workers. One process at a time generates a dataset;
-    if_missing: unless another one has by then.
+    if_missing: unless another one has by then. A stored dataset of another specification is never overwritten:
+    ValueError.
     """
+    check_name(spec)
+    minari.check(f"{minari.NAMESPACE}/{spec.name}")
     place = minari.folder(spec.name)
     with locked(place.with_name(f".{place.name}.lock")):
-        if if_missing and place.exists():
-            return
+        if place.exists():
+            if if_missing:
+                return
+            _check_replaceable(spec)
         if if_missing:
             print(f"dataset {spec.name} is not there yet: generating it", file=sys.stderr)
         _generate(spec, workers)
 
 
+def _check_replaceable(spec: DatasetSpec) -> None:
+    path = minari.folder(spec.name)
+    try:
+        others = differing(minari.read_metadata(spec.name)["manifest"]["spec"], spec)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: holds something else than a dataset of stitchrl's; remove it") from error
+    if others:
+        raise ValueError(
+            f"{path}: holds a dataset with another {', '.join(others)}, which is not overwritten; remove it, or give "
+            "yours another dataset.split"
+        )
+
+
 def _generate(spec: DatasetSpec, workers: int) -> None:
     torch.set_num_threads(1)  # threads are for physics; the controller's small products only lose by them
     world = make_world(spec.world, spec.maze)
-    if spec.cut is None:
-        obtained = collect(spec, world, workers) if spec.source is None else adopt(spec, world)
-        episodes, contexts, behaviour = obtained
-        ceilings = measure_ceilings(spec, world, workers)
-    else:
+    terminated: np.ndarray | None
+    behaviour: dict[str, float] | None
+    source = {} if spec.source is None else {"source": _source_stamp(spec.source)}  # before it is read
+    if spec.cut is not None:
         joined = open_dataset(joined_twin(spec), workers)
         episodes, origin = cut(
             joined.episodes, spec.cut, parted(spec, world), np.random.default_rng([spec.seed, spec.cut])
         )
         contexts, behaviour = joined.contexts[origin], joined.manifest["behaviour"]
+        terminated = pieces_terminated(joined.terminated, origin)
         ceilings = {task["name"]: task["ceiling"] for task in joined.certificate.tasks}
+    elif spec.source is not None:
+        episodes, terminated = adopt(spec, world)
+        contexts, behaviour = np.zeros(len(episodes.lengths), np.int64), None
+        ceilings = measure_ceilings(spec, world, workers)
+    else:
+        episodes, contexts, behaviour = collect(spec, world, workers)
+        assert episodes.rewards is not None
+        terminated = (episodes.rewards[episodes.last - 1] == 1).numpy() & (spec.length is None)
+        ceilings = measure_ceilings(spec, world, workers)
     certificate = _certify(spec, world, episodes, ceilings)
     packages = ("stitchrl", "numpy", "torch", "gymnasium", "gymnasium-robotics", "minari", "mujoco")
     manifest = {
         "name": spec.name,
-        "spec": _plain(spec.as_dict()),
+        "spec": plain(spec),
         "dataset_sha256": episodes.sha256,
         "transitions_sha256": episodes.transitions_sha256,
         "episodes": len(episodes.lengths),
         "transitions": int(episodes.lengths.sum()),
         "behaviour": behaviour,
-        "versions": {package: version(package) for package in packages},
-    }
+        "versions": versions(*packages),
+    } | source
     metadata = {"manifest": manifest, "certificate": certificate.as_dict(), "contexts": contexts.tolist()}
-    minari.write(
+    notes = minari.write(
         f"{minari.NAMESPACE}/{spec.name}",
-        of_episodes(spec.name, episodes, metadata),
+        replace(of_episodes(spec.name, episodes, metadata), terminated=terminated),
         [{"context": int(context)} for context in contexts],
         f"{spec.world} {spec.maze} {spec.split}: evaluated pairs and their certificate are in the metadata",
     )
+    for note in notes:
+        print(f"{spec.name}: {note}", file=sys.stderr)
 
 
-def joined_twin(spec: DatasetSpec) -> DatasetSpec:
-    """The dataset that a cut one has its transitions from: every task is seen there."""
-    targets = tuple(replace(target, expect="seen") for target in spec.targets)
-    split = "returnsjoined" if targets else "joined"
-    return replace(spec, split=split, cut=None, seen=spec.seen + spec.unseen, unseen=(), targets=targets)
+def _source_stamp(name: str) -> str | None:
+    """What changes when a source's files do; None where there are none any more."""
+    path = source_place(name)
+    data = path if is_file(name) else path / "data"
+    return stamp_of(data) if data.exists() else None
+
+
+def _compare_source(spec: DatasetSpec, manifest: dict[str, Any]) -> None:
+    """ValueError where the source that a dataset was made from has changed since. One that is gone tells nothing."""
+    if spec.source is None or "source" not in manifest:  # stored before it was noted
+        return
+    if (now := _source_stamp(spec.source)) is None or now == manifest["source"]:
+        return
+    episodes = next(open_source(spec.source).chunks(spec.transitions))
+    if episodes.transitions_sha256 != manifest["transitions_sha256"]:
+        raise ValueError(
+            f"{minari.folder(spec.name)}: made from {spec.source}, which has changed since; remove it to have it made "
+            "anew, or give yours another dataset.split"
+        )
 
 
 def parted(spec: DatasetSpec, world: World) -> list[Task]:
@@ -203,8 +270,8 @@ def step_limit(world: World, metres: float) -> int:
     return int(np.ceil(3 * (metres + world.maze.scale / 2) / (world.speed * world.control_step)))
 
 
-def adopt(spec: DatasetSpec, world: World) -> tuple[Episodes, np.ndarray, None]:
-    """The source's first episodes, as many as `spec.transitions` rows hold, one context, and no behaviour of ours.
+def adopt(spec: DatasetSpec, world: World) -> tuple[Episodes, np.ndarray | None]:
+    """The source's first episodes, as many as `spec.transitions` rows hold, and which were terminated, if it is known.
 
     Where returns are asked for every step earns what the specification says, for so it will in evaluation. ValueError
     that names the source where its states are not of this world and maze.
@@ -236,7 +303,10 @@ def adopt(spec: DatasetSpec, world: World) -> tuple[Episodes, np.ndarray, None]:
                 file=sys.stderr,
             )
         episodes = Episodes(episodes.observations, episodes.actions, torch.from_numpy(earned), episodes.lengths)
-    return episodes, np.zeros(len(episodes.lengths), np.int64), None
+    for note in source.notes:
+        print(f"{source.name}: {note}", file=sys.stderr)
+    ended = source.terminated
+    return episodes, None if ended is None else ended[: len(episodes.lengths)]
 
 
 def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np.ndarray, dict[str, float]]:
@@ -388,8 +458,3 @@ def _ceiling_generators(spec: DatasetSpec, task: int) -> list[np.random.Generato
 def _walk(world: World, planned: list[Plan], workers: int) -> Iterator[Trajectory]:
     ended = run(behaviour_fleets(world, workers), planned, SUCCESS_RADIUS)
     return tqdm(ended, total=len(planned), desc="ceilings", unit=" episodes", delay=5, leave=False)
-
-
-def _plain(spec: dict[str, Any]) -> dict[str, Any]:
-    """A specification as JSON gives it back: lists for tuples."""
-    return json.loads(json.dumps(spec))

@@ -14,9 +14,12 @@ from omegaconf import DictConfig
 
 from stitchrl import factory
 from stitchrl.__main__ import dataset_spec
-from stitchrl.data.formats import minari, write
+from stitchrl.data.formats import destinations, minari, open_source, write
+from stitchrl.files import check_file
+from stitchrl.official import differing
 from stitchrl.report.card import write_card
 from stitchrl.sweep import concluded, job
+from stitchrl.types import DatasetSpec
 
 SUFFIXES = {"minari": "", "d4rl": ".hdf5", "ogbench": ".npz"}
 PUBLISHED = CONF.parent / "datasets"  # the cards of a checkout
@@ -31,9 +34,10 @@ def main(config: DictConfig) -> None:
     for format_ in values["export"]:
         if format_ not in SUFFIXES:
             raise ValueError(f"export: {format_!r} is not one of {', '.join(SUFFIXES)}")
+    check_exports(spec, values["export"], Path(values["export_to"]))
     if not (values["if_missing"] and minari.folder(spec.name).exists()):
         factory.generate(spec, values["workers"] or os.cpu_count() or 1, values["if_missing"])
-    metadata = minari.read_metadata(spec.name)
+    _, metadata = factory.read_stored(spec)
     manifest, certificate = metadata["manifest"], metadata["certificate"]
     print(f"{minari.folder(spec.name)}: {manifest['episodes']} episodes, {manifest['transitions']} transitions")
     print(f"sha256 {manifest['dataset_sha256']}; certificate {'passes' if certificate['pass'] else 'FAILS'}")
@@ -46,6 +50,24 @@ def main(config: DictConfig) -> None:
         contexts = np.array(metadata["contexts"])[episodes.number.numpy()]
         write_card(folder, manifest, certificate, episodes.observations[:, :2].numpy(), contexts)
         print(f"card: {folder}")
+
+
+def check_exports(spec: DatasetSpec, formats: list[str], folder: Path) -> None:
+    """ValueError where an export cannot be written, or would overwrite anything but an export of the same dataset."""
+    for format_ in formats:
+        if format_ == "minari":
+            continue
+        path = folder / (spec.name + SUFFIXES[format_])
+        files = destinations(str(path))
+        for file in files:
+            check_file(file)
+        if there := [file for file in files if file.exists()]:
+            try:
+                stored = open_source(str(path)).metadata["manifest"]["spec"]
+            except (OSError, ValueError, KeyError, TypeError):
+                stored = {}
+            if differing(stored, spec):
+                raise ValueError(f"{there[0]}: holds something else than dataset {spec.name}; move it away")
 
 
 def export(name: str, formats: list[str], folder: Path) -> None:
@@ -64,7 +86,7 @@ def compare(manifest: dict[str, Any]) -> None:
     if not path.exists():
         return
     try:
-        published = json.loads(path.read_text())["dataset_sha256"]
+        published = json.loads(path.read_text(encoding="utf-8"))["dataset_sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected the manifest of a published dataset, found {error!r}") from error
     if published != manifest["dataset_sha256"]:

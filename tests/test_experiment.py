@@ -131,11 +131,11 @@ def test_twins_hold_the_same_transitions(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_leak_is_refused_by_task_and_episode_unless_it_is_a_control(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    everywhere = ["dataset.contexts=[{reset: all, goal: all}]", "dataset.seed=3", *SMALL]
+    everywhere = ["dataset.split=everywhere", "dataset.contexts=[{reset: all, goal: all}]", "dataset.seed=3", *SMALL]
     assert command(__main__, monkeypatch, "+experiment=pointmaze_stitch", *everywhere, *SHORT) == 2
     assert "task r3c1-to-r1c1: expected unseen, found seen" in (error := capsys.readouterr().err)
     assert "episodes join it (" in error
-    control = [*everywhere[:1], "dataset.seed=4", "dataset.control=true", *SMALL]
+    control = [*everywhere[:2], "dataset.seed=4", "dataset.control=true", *SMALL]
     assert command(__main__, monkeypatch, "+experiment=pointmaze_stitch", *control, *SHORT) == 0
 
 

@@ -1,6 +1,7 @@
 """What episodes are planned and collected from a specification, and what is refused."""
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,9 +13,11 @@ from conftest import command
 from test_configuration import spec as load
 
 from stitchrl import factory, generate
+from stitchrl.data.cut import cut
 from stitchrl.data.formats import minari as minari_format
 from stitchrl.types import DatasetSpec
 from stitchrl.worlds import make_world
+from stitchrl.worlds.rollout import Plan, Trajectory
 
 SHORT = [f"{world}_{maze}_short" for world in ("pointmaze", "antmaze") for maze in ("medium", "large", "giant")]
 RADIUS = 0.45
@@ -125,10 +128,9 @@ SMALL = ["dataset=pointmaze_medium_short", "dataset.transitions=16000", "dataset
 def test_impossible_values_are_refused_in_one_line(
     option: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = ["dataset.seed=7"]  # not the name of the other test's dataset
-    assert command(generate, monkeypatch, *SMALL, *name, f"dataset.{option}") == 2
+    assert command(generate, monkeypatch, *SMALL, "dataset.split=own", f"dataset.{option}") == 2
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"stitchrl: {message}")
-    assert not minari_format.folder("pointmaze-medium-short-n16000-s7-v0").exists()
+    assert not minari_format.folder("pointmaze-medium-own-n16000-v0").exists()
 
 
 def test_stored_short_episodes_are_truncated_and_none_terminated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +144,7 @@ def test_a_dataset_from_before_a_field_was_thought_of_has_the_fields_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    spec = replace(load("pointmaze_umaze_regions"), transitions=20_000, min_episodes=5)
+    spec = replace(load("pointmaze_umaze_regions"), split="own", transitions=20_000, min_episodes=5)
     factory.generate(spec, workers=1)
     path = minari_format.folder(spec.name) / "data" / "metadata.json"
     added = {"goal_distance": "null", "length": "null", "rewards": "[]", "targets": "[]", "horizon": "null"}
@@ -151,8 +153,89 @@ def test_a_dataset_from_before_a_field_was_thought_of_has_the_fields_default(
         path.write_text(path.read_text().replace(f'\\"{key}\\": {value}, ', ""))
     opened = factory.open_dataset(spec, workers=1)
     assert "length" not in opened.manifest["spec"]
-    with pytest.raises(ValueError, match="stored with other contexts or tasks"):
+    with pytest.raises(ValueError, match="stored with another length than dataset"):
         factory.open_dataset(replace(spec, length=100), workers=1)
+
+
+# The seed, ceilings and step limits, against slow loops and answers made by hand
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_datasets_seed_decides_where_episodes_begin_and_go(seed: int) -> None:
+    spec = replace(load("pointmaze_umaze_regions"), seed=seed)
+    world = make_world("pointmaze", "umaze")
+    for number, plan in enumerate(islice(factory.plans(spec, world), 60)):
+        rng = np.random.default_rng([seed, number])
+        context = spec.contexts[number % 4]
+        start = goal = np.zeros(2)
+        while np.linalg.norm(start - goal) <= RADIUS:
+            start = world.maze.to_xy(context.reset[rng.integers(len(context.reset))]) + rng.uniform(-0.25, 0.25, 2)
+            goal = world.maze.to_xy(context.goal[rng.integers(len(context.goal))]) + rng.uniform(-0.25, 0.25, 2)
+        assert plan.start.tolist() == start.tolist() and plan.goal.tolist() == goal.tolist()
+
+
+def test_another_seed_gives_other_episodes_and_the_same_one_the_same() -> None:
+    spec, world = replace(load("pointmaze_umaze_regions"), transitions=2_000), make_world("pointmaze", "umaze")
+    hashes = [factory.collect(replace(spec, seed=seed), world, workers=1)[0].sha256 for seed in (1, 2, 1)]
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_the_datasets_seed_decides_where_episodes_are_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    spec = replace(load("pointmaze_umaze_cut3"), transitions=6_000, min_episodes=1, seed=2)
+    opened = factory.open_dataset(spec, workers=1)
+    joined = factory.open_dataset(factory.joined_twin(spec), workers=1)
+    by_seed = [
+        cut(joined.episodes, 50, factory.parted(spec, make_world("pointmaze", "umaze")), np.random.default_rng([s, 50]))
+        for s in (0, 2)
+    ]
+    assert opened.episodes.sha256 == by_seed[1][0].sha256 != by_seed[0][0].sha256
+    ends = np.flatnonzero(np.diff([*by_seed[1][1], -1]))  # the last piece of each episode, and all of them arrived
+    assert np.flatnonzero(opened.terminated).tolist() == ends.tolist()
+
+
+@pytest.mark.parametrize(
+    "world, limits",
+    [
+        # Thrice the steps for the way and half a cell: 3 * (2 + 0.5) m at 3 m/s in steps of 0.01 s, and so on.
+        ("pointmaze", {"r1c1-to-r1c3": 250, "r3c1-to-r1c1": 650}),
+        # 3 * (8 + 2) m and 3 * (24 + 2) m at 1.4 m/s in steps of 0.05 s, rounded up.
+        ("antmaze", {"r1c1-to-r1c2": 258, "r3c1-to-r1c1": 1115}),
+    ],
+)
+def test_the_step_limit_is_thrice_what_the_behaviour_needs(world: str, limits: dict[str, int]) -> None:
+    name = {"pointmaze": "pointmaze_umaze_regions", "antmaze": "antmaze_umaze_cut3"}[world]
+    tasks = {task.name: task for task in factory.make_tasks(load(name), make_world(world, "umaze"))}
+    for task, limit in limits.items():
+        assert limit <= tasks[task].step_limit <= limit + 1  # one more where the quotient is rounded up by a hair
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_ceiling_is_the_share_of_fifty_episodes_that_reach_their_goal_within_the_limit(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(load("pointmaze_umaze_regions"), seed=seed)
+    world = make_world("pointmaze", "umaze")
+    tasks = factory.make_tasks(spec, world)
+    planned: list[Plan] = []
+
+    def run(fleets: object, plans: list[Plan], radius: float) -> Iterator[Trajectory]:
+        assert radius == RADIUS
+        for plan in plans:  # of task i the first 10 * i + 7 reach their goal
+            planned.append(plan)
+            reached = sum(other.number == plan.number for other in planned) <= 10 * plan.number + 7
+            yield Trajectory(plan, np.zeros((2, 4), np.float32), np.zeros((1, 2), np.float32), reached)
+
+    monkeypatch.setattr(factory, "run", run)
+    ceilings = factory.measure_ceilings(spec, world, workers=1)
+    assert ceilings == {task.name: min(1.0, (10 * i + 7) / 50) for i, task in enumerate(tasks)}
+    assert len(planned) == 50 * len(tasks)
+    for number, plan in enumerate(planned):
+        task = tasks[plan.number]
+        rng = np.random.default_rng([seed, 2**31, plan.number, number % 50])
+        assert plan.start.tolist() == (task.start.center + rng.uniform(-0.25, 0.25, 2)).tolist()
+        assert plan.goal.tolist() == (task.goal.center + rng.uniform(-0.25, 0.25, 2)).tolist()
+        assert plan.limit == task.step_limit and not plan.stays
 
 
 def test_who_is_sent_to_where_nothing_is_earned_ends_there_and_others_stay() -> None:

@@ -1,6 +1,7 @@
 """Minari files: what is written is read back, by us and by Minari; damage is named; a failed write leaves nothing."""
 
 import os
+from dataclasses import replace
 
 import h5py
 import minari
@@ -25,12 +26,13 @@ def datasets(tmp_path, monkeypatch):
 
 
 def write(seed=0):
-    """Store a small dataset; every other episode ends with a reward of 1."""
+    """Store a small dataset; every other episode was terminated."""
     walks = random_walks(count=COUNT, longest=6, seed=seed)
-    rewards = [np.eye(len(walk) - 1)[-1] * (number % 2) for number, walk in enumerate(walks)]
+    rewards = [np.arange(len(walk) - 1) for walk in walks]
     episodes = make_episodes(walks, rewards)
+    source = replace(of_episodes(NAME, episodes, METADATA), terminated=np.arange(COUNT) % 2 == 1)
     options = [{"context": number % 3} for number in range(COUNT)]
-    format_.write(f"stitchrl/{NAME}", of_episodes(NAME, episodes, METADATA), options, "a small dataset")
+    format_.write(f"stitchrl/{NAME}", source, options, "a small dataset")
     return episodes
 
 

@@ -4,13 +4,13 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tqdm import tqdm
 
 from stitchrl.audit.chains import segments_needed
-from stitchrl.audit.cooccurrence import co_occurrence
+from stitchrl.audit.cooccurrence import co_occurrence, status_of
 from stitchrl.audit.positions import Positions
 from stitchrl.mazes import Maze
 from stitchrl.types import Region, ReturnTask, Task
@@ -81,6 +81,16 @@ class Certificate:
 
     def _needed(self, task: dict[str, Any]) -> str:
         return f", {self.min_episodes} needed" if task["expect"] == "seen" else ""
+
+    def judged(self, min_episodes: int, control: bool) -> "Certificate":
+        """The certificate of the same data with another number of episodes that make a task seen and support it."""
+
+        def status(task: dict[str, Any]) -> str:
+            joining, both = ("attaining",) * 2 if "target" in task else ("ordered", "unordered")
+            return status_of(task[joining], task[both], min_episodes)
+
+        tasks = [task | {"status": status(task)} for task in self.tasks]
+        return replace(self, min_episodes=min_episodes, min_support=min_episodes, control=control, tasks=tasks)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values that can be written as JSON, the verdict included."""

@@ -11,6 +11,15 @@ from stitchrl.types import Task
 Status = Literal["seen", "rare", "reversed_only", "unseen"]
 
 
+def status_of(joining: int, both: int, min_episodes: int) -> Status:
+    """Of a task, by how many episodes join it in order, and how many visit both of its ends in any order."""
+    if joining >= min_episodes:
+        return "seen"
+    if joining:
+        return "rare"
+    return "reversed_only" if both else "unseen"
+
+
 @dataclass(frozen=True)
 class CoOccurrence:
     """What the episodes of a dataset have to do with a task."""
@@ -38,15 +47,8 @@ def co_occurrence(positions: Positions, task: Task, min_episodes: int) -> CoOccu
     start, goal = positions.visits(task.start), positions.visits(task.goal)
     joining = np.flatnonzero(start.first < goal.last)
     both = np.flatnonzero((start.first < len(positions)) & (goal.last >= 0))
-    status: Status
-    if len(joining) >= min_episodes:
-        status = "seen"
-    elif len(joining):
-        status = "rare"
-    else:
-        status = "reversed_only" if len(both) else "unseen"
     return CoOccurrence(
-        status=status,
+        status=status_of(len(joining), len(both), min_episodes),
         joining=joining,
         both=both,
         starts=int((start.first == positions.first).sum()),

@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 
 from stitchrl.audit.certificate import LISTED, Certificate, conclude, rounded
 from stitchrl.audit.chains import Joins
+from stitchrl.audit.cooccurrence import status_of
 from stitchrl.audit.positions import Positions
 from stitchrl.mazes import Maze
 from stitchrl.types import Region, ReturnTask
@@ -57,12 +58,11 @@ def certify_returns(
         attaining = np.unique(episode[here[from_here >= task.target]])
         anywhere = np.unique(episode[attained >= task.target])
         best = float(from_here.max(initial=0.0))
-        status = "seen" if len(attaining) >= min_episodes else "rare" if len(attaining) else "unseen"
         rows.append(
             {
                 "name": task.name,
                 "expect": task.expect,
-                "status": status,
+                "status": status_of(len(attaining), len(attaining), min_episodes),
                 "target": rounded(task.target),
                 "horizon": task.horizon,
                 "attaining": len(attaining),

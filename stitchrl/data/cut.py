@@ -46,6 +46,15 @@ def cut(
     return Episodes(episodes.observations[rows], actions, rewards, lengths), episodes.number.numpy()[starts]
 
 
+def pieces_terminated(terminated: np.ndarray | None, origin: np.ndarray) -> np.ndarray | None:
+    """Which pieces [pieces] were terminated: the last ones of the episodes that were.
+
+    terminated: [episodes] bool, None where it is not known. origin: as `cut` returns it.
+    """
+    last = np.append(origin[1:] != origin[:-1], True)
+    return None if terminated is None else terminated[origin] & last
+
+
 def _part(first: int, last: int, tasks: Sequence[Task], marks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """The piece itself, or the pieces that it falls into: no piece holds both marks of a task."""
     for task, mark in zip(tasks, marks, strict=True):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from stitchrl.data.formats import d4rl, minari, ogbench, paper
 from stitchrl.data.formats.source import Source
+from stitchrl.files import check_file
 
 HDF5 = (".hdf5", ".h5")
 PICKLES = (".pkl", ".pickle")
@@ -41,16 +42,34 @@ def place(name: str) -> Path:
     return Path(name) if is_file(name) else minari.root() / name
 
 
+def destinations(name: str) -> list[Path]:
+    """The files, or the one folder, that `write` makes for a dataset of this name."""
+    path = Path(name)
+    return [path, ogbench.validation(path)] if path.suffix == ".npz" else [place(name)]
+
+
+def check_destination(name: str, overwrite: bool, layout: str = "hdf5") -> None:
+    """ValueError where `write` could not write, or would replace what must not be overwritten. Touches nothing."""
+    if Path(name).suffix in PICKLES:
+        raise ValueError(f"{name}: pickles are not written; expected a Minari id, a .hdf5 file or a .npz file")
+    if is_file(name):
+        for path in destinations(name):
+            check_file(path, overwrite)
+        return
+    minari.check(name, layout)
+    if place(name).exists() and not overwrite:
+        raise ValueError(f"{name}: exists already; --overwrite replaces it")
+
+
 def write(name: str, source: Source, layout: str = "hdf5") -> list[str]:
     """Write to a Minari id, a .hdf5 file or a .npz file, whole or not at all. Returns what the format does not hold.
 
     layout: of a Minari dataset, one of `minari.LAYOUTS`.
     """
     path = Path(name)
+    check_destination(name, overwrite=True, layout=layout)
     if path.suffix in HDF5:
         return d4rl.write(path, source)
     if path.suffix == ".npz":
         return ogbench.write(path, source)
-    if path.suffix in PICKLES:
-        raise ValueError(f"{path}: pickles are not written; expected a Minari id, a .hdf5 file or a .npz file")
     return minari.write(name, source, None, f"converted from {source.name}", layout)

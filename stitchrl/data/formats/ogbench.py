@@ -64,6 +64,11 @@ def _metadata(path: Path, comment: bytes) -> dict[str, Any]:
         raise ValueError(f"{path}: expected stitchrl's metadata in the archive's comment, found {error}") from error
 
 
+def validation(path: Path) -> Path:
+    """The file of validation episodes that OGBench's reader expects beside `path`."""
+    return path.with_name(path.stem + "-val.npz")
+
+
 def write(path: Path, source: Source) -> list[str]:
     """Write `path` and, since OGBench's reader asks for it, a -val.npz: the last twentieth of the episodes once more.
 
@@ -81,10 +86,9 @@ def write(path: Path, source: Source) -> list[str]:
     if len(comment) > LONGEST_COMMENT:
         comment = b""
         notes.append("no tasks and certificate, which are too long for an archive's comment")
-    validation = path.with_name(path.stem + "-val.npz")
-    files.write(validation, lambda beside: npz.write(beside, _columns(source, beginning)))
+    files.write(validation(path), lambda beside: npz.write(beside, _columns(source, beginning)))
     files.write(path, lambda beside: npz.write(beside, _columns(source, 0), comment))
-    notes.append(f"{validation.name} repeats the last {len(source.lengths) - beginning} episodes")
+    notes.append(f"{validation(path).name} repeats the last {len(source.lengths) - beginning} episodes")
     return notes
 
 

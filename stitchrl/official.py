@@ -1,0 +1,81 @@
+"""Names of our own: a dataset's name stands for one specification.
+
+What lies in a dataset follows from its specification without `min_episodes` and `control`: these only say how it is
+judged. Size and seed are part of the name; all else must be as the package's file in conf/dataset has it, where there
+is one of the same world, maze and split.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stitchrl.mazes import Maze
+from stitchrl.types import DatasetSpec
+
+PACKAGE = Path(__file__).parent
+DATASETS = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir()) / "dataset"
+JUDGING = ("min_episodes", "control")
+IN_THE_NAME = ("transitions", "seed")
+
+
+def plain(spec: DatasetSpec) -> dict[str, Any]:
+    """A specification as JSON gives it back: lists for tuples."""
+    return json.loads(json.dumps(spec.as_dict()))
+
+
+def differing(values: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
+    """The keys by which the data of a stored specification, `plain` values, are others than those of `spec`."""
+    # A dataset that was stored before a field was thought of has that field's default.
+    defaults = {field.name: field.default for field in fields(spec) if field.default is not MISSING}
+    stored, now = json.loads(json.dumps(defaults)) | dict(values), plain(spec)
+    return [key for key in now if key not in JUDGING and stored.get(key) != now[key]]
+
+
+def joined_twin(spec: DatasetSpec) -> DatasetSpec:
+    """The dataset that a cut one has its transitions from: every task is seen there.
+
+    It is named like the cut one, with `joined` for `cut<k>` at the end of the split.
+    """
+    targets = tuple(replace(target, expect="seen") for target in spec.targets)
+    split, ends_in_cut = re.subn(r"cut\d*$", "joined", spec.split)
+    return replace(
+        spec,
+        split=split if ends_in_cut else f"{split}-joined",
+        cut=None,
+        seen=spec.seen + spec.unseen,
+        unseen=(),
+        targets=targets,
+    )
+
+
+def check_name(spec: DatasetSpec) -> None:
+    """ValueError where a specification, or its joined twin, has the name of one of the package's and other contents."""
+    _check(spec, f"dataset.split: {spec.split!r}")
+    if spec.cut is not None:
+        twin = joined_twin(spec)
+        _check(twin, f"dataset.split: {spec.split!r} is cut from {twin.split!r}, which")
+
+
+def _check(spec: DatasetSpec, subject: str) -> None:
+    name = f"{spec.world}_{spec.maze}_{spec.split}"
+    if not (DATASETS / f"{name}.yaml").is_file():
+        return
+    values = _load(name)
+    ours = DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
+    if others := [key for key in differing(plain(ours), spec) if key not in IN_THE_NAME]:
+        raise ValueError(
+            f"{subject} is the name of the package's own {name}, which has another {', '.join(others)}; give yours "
+            "another dataset.split"
+        )
+
+
+def _load(name: str) -> dict[str, Any]:
+    """A file's own values, on top of those of the file that it builds on."""
+    values = yaml.safe_load((DATASETS / f"{name}.yaml").read_text(encoding="utf-8"))
+    bases = [base for base in values.pop("defaults", []) if base != "_self_"]
+    return {key: value for base in bases for key, value in _load(base).items()} | values
