@@ -205,7 +205,7 @@ def test_a_user_without_a_home_is_told_what_to_set() -> None:
         "from stitchrl import convert\n"
         "from stitchrl.command import guarded\n"
         f"os.setgid({NOBODY}); os.setuid({NOBODY})\n"
-        "for home in ('', '/nonexistent'):\n"
+        "for home in ('', '/proc/nobody'):\n"
         "    os.environ.pop('HOME', None)\n"
         "    if home:\n"
         "        os.environ['HOME'] = home\n"
@@ -220,7 +220,7 @@ def test_a_user_without_a_home_is_told_what_to_set() -> None:
     assert run.stdout.split() == ["2", "2"], run.stderr
     unknown, unwritable = run.stderr.splitlines()
     assert unknown == "stitchrl: MINARI_DATASETS_PATH: no home folder is known; set it to the folder of datasets"
-    assert unwritable.endswith("the folder / cannot be written; MINARI_DATASETS_PATH says where datasets are kept")
+    assert unwritable.endswith("the folder /proc cannot be written; MINARI_DATASETS_PATH says where datasets are kept")
 
 
 # Destinations
