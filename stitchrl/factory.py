@@ -172,7 +172,7 @@ def _compare_source(spec: DatasetSpec, manifest: dict[str, Any]) -> None:
         return
     if (now := _source_stamp(spec.source)) is None or now == manifest["source"]:
         return
-    episodes = next(open_source(spec.source).chunks(spec.transitions))
+    episodes = next(open_source(spec.source, columns=(0, 1)).chunks(spec.transitions))
     if episodes.transitions_sha256 != manifest["transitions_sha256"]:
         raise ValueError(
             f"{minari.folder(spec.name)}: made from {spec.source}, which has changed since; remove it to have it made "
@@ -277,7 +277,7 @@ def adopt(spec: DatasetSpec, world: World) -> tuple[Episodes, np.ndarray | None]
     that names the source where its states are not of this world and maze.
     """
     assert spec.source is not None
-    source = open_source(spec.source)
+    source = open_source(spec.source, columns=(0, 1))
     found, expected = (source.observation_dim, source.action_dim), (world.observation_dim, world.action_dim)
     if found != expected:
         raise ValueError(

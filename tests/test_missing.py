@@ -157,7 +157,7 @@ def refusal_of_either(name: str) -> str:
 def test_rows_that_were_never_written_are_not_zeros(chunks, written):
     """As a process that was killed leaves them; a contiguous dataset only shows when all are missing."""
     with h5py.File(hdf5(without="observations"), "a") as file:
-        states = file.create_dataset("observations", (ROWS, 4), chunks=chunks)
+        states = file.create_dataset("observations", (ROWS, 4), "f4", chunks=chunks)
         states[:written] = COLUMNS["observations"][:written]
     if chunks or not written:
         assert "observations: some or all of its rows were never written" in refusal("file.hdf5")
