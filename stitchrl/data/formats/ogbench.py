@@ -75,11 +75,6 @@ def _chunks(path: Path, lengths: np.ndarray, rows: int) -> Iterator[Episodes]:
             yield assemble(str(path), first, observations, actions, None, lengths[first:last])
 
 
-def validation(path: Path) -> Path:
-    """The file of validation episodes that OGBench's reader expects beside `path`."""
-    return path.with_name(path.stem + "-val.npz")
-
-
 def write(path: Path, source: Source) -> list[str]:
     """Write `path` and, since OGBench's reader asks for it, a -val.npz: the last twentieth of the episodes once more.
 
@@ -99,6 +94,11 @@ def write(path: Path, source: Source) -> list[str]:
     files.write(path, lambda beside: npz.write(beside, _columns(source, 0), comment))
     notes.append(f"{validation(path).name} repeats the last {len(source.lengths) - beginning} episodes")
     return notes
+
+
+def validation(path: Path) -> Path:
+    """The file of validation episodes that OGBench's reader expects beside `path`."""
+    return path.with_name(path.stem + "-val.npz")
 
 
 def _columns(source: Source, beginning: int) -> dict[str, Any]:
