@@ -7,7 +7,7 @@ Minari's writer of Arrow and Parquet looks at every episode again for each new o
 times as long (500 took 8 s of processor time, as HDF5 0.7 s).
 
 What a format does not hold is said on stderr. Minari and D4RL hold which episodes were terminated, OGBench does not;
-with --cut the last piece of such an episode is.
+with --cut the last piece of such an episode is. --overwrite covers the -val.npz beside a .npz file, too.
 """
 
 import argparse
@@ -20,11 +20,10 @@ import numpy as np
 from stitchrl.audit.positions import POSITION, check_columns
 from stitchrl.audit.tasks import read_tasks
 from stitchrl.command import guarded
-from stitchrl.data.cut import cut, pieces_terminated
-from stitchrl.data.formats import check_destination, destinations, is_file, open_source, place, write
+from stitchrl.data.cut import cut
+from stitchrl.data.formats import is_file, open_source, place, write
 from stitchrl.data.formats.minari import LAYOUTS
 from stitchrl.data.formats.source import Source, of_episodes
-from stitchrl.files import followed
 from stitchrl.types import Task
 
 
@@ -34,7 +33,7 @@ def main() -> None:
     )
     parser.add_argument("source", metavar="SRC")
     parser.add_argument("destination", metavar="DST")
-    parser.add_argument("--overwrite", action="store_true", help="replace DST, and the -val.npz beside a .npz file")
+    parser.add_argument("--overwrite", action="store_true", help="replace DST")
     parser.add_argument(
         "--minari-format", choices=LAYOUTS, help="of a Minari DST, hdf5 unless given; the others need pyarrow"
     )
@@ -47,6 +46,9 @@ def main() -> None:
         raise ValueError("--tasks: only --cut needs them")
     if options.minari_format and is_file(options.destination):
         raise ValueError(f"--minari-format: {options.destination} is a file, a Minari id expected")
+    from stitchrl.data.formats import check_destination, destinations
+    from stitchrl.files import followed
+
     layout = options.minari_format or "hdf5"
     check_destination(options.destination, options.overwrite, layout)
     for beside in destinations(options.destination)[1:]:
@@ -73,6 +75,8 @@ def _cut(source: Source, steps: int, tasks_file: Path | None, seed: int) -> Sour
             raise ValueError(f"{tasks_file}: episodes are cut between goals, targets given")
         check_columns(columns, source.observation_dim)
     unseen = [task for task in tasks if task.expect == "unseen"]
+    from stitchrl.data.cut import pieces_terminated
+
     pieces, origin = cut(source.read(), steps, unseen, np.random.default_rng([seed, steps]), columns)
     # What was known of the whole episodes is not true of the pieces.
     return dataclasses.replace(

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stitchrl.command import CONF, guarded, plain  # first: it sets up Hydra's error handling
 
@@ -14,12 +14,12 @@ from omegaconf import DictConfig
 
 from stitchrl import factory
 from stitchrl.__main__ import dataset_spec
-from stitchrl.data.formats import destinations, minari, open_source, write
-from stitchrl.files import check_file
-from stitchrl.official import differing
+from stitchrl.data.formats import minari, write
 from stitchrl.report.card import write_card
 from stitchrl.sweep import concluded, job
-from stitchrl.types import DatasetSpec
+
+if TYPE_CHECKING:
+    from stitchrl.types import DatasetSpec
 
 SUFFIXES = {"minari": "", "d4rl": ".hdf5", "ogbench": ".npz"}
 PUBLISHED = CONF.parent / "datasets"  # the cards of a checkout
@@ -52,8 +52,12 @@ def main(config: DictConfig) -> None:
         print(f"card: {folder}")
 
 
-def check_exports(spec: DatasetSpec, formats: list[str], folder: Path) -> None:
+def check_exports(spec: "DatasetSpec", formats: list[str], folder: Path) -> None:
     """ValueError where an export cannot be written, or would overwrite anything but an export of the same dataset."""
+    from stitchrl.data.formats import destinations, open_source
+    from stitchrl.files import check_file
+    from stitchrl.official import differing
+
     for format_ in formats:
         if format_ == "minari":
             continue

@@ -138,10 +138,11 @@ observations, actions, first, last = episodes.observations, episodes.actions, ep
 ```
 
 ```python
-import h5py  # D4RL: T + 1 rows to an episode, `timeouts` on its last one
+import h5py  # D4RL: T + 1 rows to an episode, `terminals` or `timeouts` on its last one
 
 with h5py.File("{name}.hdf5") as file:
-    observations, actions, last = (file[key][()] for key in ("observations", "actions", "timeouts"))
+    observations, actions = file["observations"][()], file["actions"][()]
+    last = file["terminals"][()] | file["timeouts"][()]
 ```
 
 ```python

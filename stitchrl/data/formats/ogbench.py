@@ -64,11 +64,6 @@ def _metadata(path: Path, comment: bytes) -> dict[str, Any]:
         raise ValueError(f"{path}: expected stitchrl's metadata in the archive's comment, found {error}") from error
 
 
-def validation(path: Path) -> Path:
-    """The file of validation episodes that OGBench's reader expects beside `path`."""
-    return path.with_name(path.stem + "-val.npz")
-
-
 def write(path: Path, source: Source) -> list[str]:
     """Write `path` and, since OGBench's reader asks for it, a -val.npz: the last twentieth of the episodes once more.
 
@@ -90,6 +85,11 @@ def write(path: Path, source: Source) -> list[str]:
     files.write(path, lambda beside: npz.write(beside, _columns(source, 0), comment))
     notes.append(f"{validation(path).name} repeats the last {len(source.lengths) - beginning} episodes")
     return notes
+
+
+def validation(path: Path) -> Path:
+    """The file of validation episodes that OGBench's reader expects beside `path`."""
+    return path.with_name(path.stem + "-val.npz")
 
 
 def _columns(source: Source, beginning: int) -> dict[str, Any]:
