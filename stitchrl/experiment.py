@@ -145,6 +145,7 @@ def _run(
     began, commit = time.monotonic(), _commit()
     torch.set_num_threads(1)
     _check(settings)
+    world = make_world(spec.world, spec.maze)
     dataset = open_dataset(spec, settings.workers)
     certificate = dataset.certificate.as_dict()
     if not dataset.certificate.passed and not spec.control:
@@ -157,7 +158,7 @@ def _run(
             return json.loads((out / "summary.json").read_text(encoding="utf-8"))
         checkpoint.unlink(missing_ok=True)  # one of a run that is not finished stays: that run goes on
 
-    training = prepare(spec, make_agent, goals, settings, dataset)
+    training = prepare(spec, make_agent, goals, settings, dataset, world)
     state = _load(checkpoint, origin)
     if state is not None:
         training.load_state_dict(state["training"])
@@ -207,9 +208,10 @@ def prepare(
     goals: TrajectorySampler,
     settings: Settings,
     dataset: Dataset,
+    world: World,
 ) -> Training:
     """All that a run trains and evaluates with. Raises ValueError for an agent that the data or goals do not suit."""
-    world, device, seed = make_world(spec.world, spec.maze), torch.device(settings.device), settings.seed
+    device, seed = torch.device(settings.device), settings.seed
     torch.manual_seed(stream(seed, "weights"))
     agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
     _check_outcomes(agent, spec, goals, settings)
