@@ -20,7 +20,14 @@ from stitchrl.log import Log
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
 
-RUN = ["dataset.transitions=20000", "dataset.min_episodes=5", "workers=1", "goals=stitch", "steps=30"]
+RUN = [
+    "dataset.transitions=20000",
+    "dataset.min_episodes=5",
+    "workers=1",
+    "goals=stitch",
+    "goals.clusters=20",
+    "steps=30",
+]
 RUN += ["agent.hidden_dims=[8,8]", "budget.batch_size=8", "budget.evaluations=3", "budget.episodes=1"]
 
 
