@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from stitchrl import experiment
+from stitchrl.code_hash import source_hash
 from stitchrl.data.formats import minari
 from stitchrl.files import locked
 from stitchrl.mazes import Maze
@@ -30,7 +31,9 @@ def finished(values: dict[str, Any], out: Path) -> bool:
     if not minari.folder(name).exists():
         return False
     sha256 = minari.read_metadata(name)["manifest"]["dataset_sha256"]
-    return experiment.is_finished(out, experiment.make_origin(sha256, values["seed"], identity(values)))
+    source = source_hash(values["agent"], values["goals"])
+    origin = experiment.make_origin(sha256, values["seed"], identity(values), source)
+    return not values["again"] and experiment.is_finished(out, origin)
 
 
 @concluded
@@ -61,6 +64,8 @@ def run(config: DictConfig, out: Path) -> None:
         precision=values["precision"],
         workers=values["workers"] or os.cpu_count() or 1,
         identity=identity(values),
+        source=source_hash(values["agent"], values["goals"]),
+        again=values["again"],
         wandb=values["wandb"],
     )
     spec = dataset_spec(values["dataset"])

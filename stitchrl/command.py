@@ -14,11 +14,13 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stitchrl.interrupt import Interrupted, interruptible
+
 PACKAGE = Path(__file__).parent
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
 
-UNDECIDING = ("workers", "fail_fast", "inner_seeds", "wandb")  # keys that no number of a run depends on
+UNDECIDING = ("workers", "fail_fast", "inner_seeds", "wandb", "again")  # keys that no number of a run depends on
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -91,6 +93,10 @@ def explain(error: Exception) -> int:
 def guarded(main: Callable[[], None]) -> None:
     """Run a command; errors from outside its job, such as an unknown option, become one line too."""
     try:
-        main()
+        with interruptible():
+            main()
+    except Interrupted as stop:
+        print(f"stitchrl: {stop}", file=sys.stderr)
+        sys.exit(stop.status)
     except UNUSABLE as error:
         sys.exit(explain(error))

@@ -1,6 +1,7 @@
 """Evaluation: a policy is sent from each task's start to a goal, or for a return; one row per episode comes back."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from stitchrl.finite import NotFinite
 from stitchrl.types import RETURN_DIM, Policy, ReturnTask, RewardRegion, Task, Window, collected, reward_at
 from stitchrl.worlds import SUCCESS_RADIUS, World
 from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
@@ -43,14 +45,24 @@ class PolicyController:
         self.observations = torch.zeros(lanes, window or 0, world.observation_dim)
         self.actions = torch.zeros(lanes, window or 0, world.action_dim)
         self.asked = torch.zeros(lanes, window or 0, outcome_dim)  # the outcomes as they were at the kept steps
+        self.plans: list[Plan | None] = [None] * lanes  # the newest of each; None for a lane that is not in use
 
     def plan(self, lane: int, plan: Plan) -> None:
         if self.rewards is None:
             self.outcomes[lane] = torch.from_numpy(self.world.goal_observation(plan.goal))
         self.left[lane] = plan.target
+        self.plans[lane] = plan
+
+    def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Actions [lanes, act_dim]. Raises NotFinite before physics is given one that is not finite."""
+        actions = self._act(observations, steps)
+        for lane in np.flatnonzero(~np.isfinite(actions).all(1)):
+            if (plan := self.plans[lane]) is not None:  # or else it acts upon nothing
+                raise NotFinite(f"an action is not finite, at step {steps[lane]} of evaluated episode {plan.number}")
+        return actions
 
     @torch.no_grad()
-    def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    def _act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
         if self.rewards is not None:
             self._collect(self.rewards, observations, steps)
         if self.window is None:
@@ -109,9 +121,9 @@ class Evaluator:
             Fleet(simulation, PolicyController(policy, self.world, self.lanes, self.window, self.rewards))
             for simulation in self.simulations
         ]
-        ended = run(fleets, plans, SUCCESS_RADIUS)
-        bar = tqdm(ended, total=len(plans), desc="evaluate", unit=" episodes", mininterval=5, delay=5, leave=False)
-        trajectories = sorted(bar, key=lambda trajectory: trajectory.plan.number)
+        with closing(run(fleets, plans, SUCCESS_RADIUS)) as ended:  # so that its threads end early where this does
+            bar = tqdm(ended, total=len(plans), desc="evaluate", unit=" episodes", mininterval=5, delay=5, leave=False)
+            trajectories = sorted(bar, key=lambda trajectory: trajectory.plan.number)
         return [self._row(trajectory) for trajectory in trajectories], trajectories
 
     def _row(self, trajectory: Trajectory) -> dict[str, Any]:

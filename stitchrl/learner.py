@@ -1,15 +1,18 @@
 """The learner: one optimiser step after another, target networks, an average of the weights."""
 
 import math
+from collections import deque
 from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
 from stitchrl.agents.agent import Agent
+from stitchrl.finite import NotFinite
 from stitchrl.types import Batch
 
 Precision = Literal["highest", "high", "medium", "bfloat16"]
+REMEMBERED = 1000  # losses, at most, that are kept to be looked at
 
 
 class Learner:
@@ -32,6 +35,7 @@ class Learner:
         self.autocast = precision == "bfloat16"
         torch.set_float32_matmul_precision("highest" if precision == "bfloat16" else precision)
         self.agent, self.average, self.step = agent, average, 0
+        self.losses: deque[Tensor] = deque(maxlen=REMEMBERED)  # of the last updates, up to this one
         self.parameters: list[Tensor] = [parameter for parameter in agent.parameters() if parameter.requires_grad]
         self.averaged = [parameter.detach().clone() for parameter in self.parameters]
         self.targets: list[Tensor] = [
@@ -49,7 +53,7 @@ class Learner:
 
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
-    def update(self, batch: Batch, rng: Generator, logged: bool = True) -> dict[str, Tensor]:
+    def update(self, batch: Batch, rng: Generator, logged: bool = True) -> dict[str, Tensor | float]:
         """One gradient step; the loss's parts and the gradient's norm, as scalars still on the device.
 
         logged: whether the norm is wanted though gradients are not clipped by it.
@@ -60,18 +64,36 @@ class Learner:
         loss.backward()
         if logged or self.agent.grad_clip is not None:
             gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-            parts["grad_norm"] = nn.utils.get_total_norm(gradients)
+            parts["grad_norm"] = norm = nn.utils.get_total_norm(gradients)
         if self.agent.grad_clip is not None:
-            nn.utils.clip_grads_with_norm_(self.parameters, self.agent.grad_clip, parts["grad_norm"])
+            nn.utils.clip_grads_with_norm_(self.parameters, self.agent.grad_clip, norm)
         self.optimizer.step()
         self.schedule.step()
         self.step += 1
+        self.losses.append(loss.detach())
         with torch.no_grad():
             if self.targets:
                 torch._foreach_lerp_(self.targets, self.online, self.agent.target_rate)
             if self.average:
                 torch._foreach_lerp_(self.averaged, self.parameters, 1 - self.average)
         return parts
+
+    def check(self) -> None:
+        """Raise NotFinite that names the first update since the last check whose loss was not, or else the weights.
+
+        It waits for the device, which an update does not: losses stay there until they are looked at.
+        """
+        losses, first = list(self.losses), self.step - len(self.losses) + 1
+        self.losses.clear()
+        values = torch.stack(losses).tolist() if losses else []
+        for number, value in enumerate(values, first):
+            if not math.isfinite(value):
+                raise NotFinite(f"update {number}: the loss is {value}; a finite one expected")
+        named = [*self.agent.named_parameters(), *(("the average of the weights", value) for value in self.averaged)]
+        largest = torch._foreach_norm([value for _, value in named], math.inf)  # a sum of squares might overflow
+        for (name, _), value in zip(named, torch.stack(largest).tolist(), strict=True):
+            if not math.isfinite(value):
+                raise NotFinite(f"update {self.step}: {name} holds a number that is not finite")
 
     def swap(self) -> None:
         """Exchange the weights and their average: once before an evaluation, once after it."""

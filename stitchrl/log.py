@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,28 +11,34 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+EVENTS = "events.out.tfevents.*"  # a file for each process that worked at the run
+
 
 class Log:
     """Begins anew, or where the checkpoint of an interrupted run was written: what came after it is cut off.
 
-    step, sizes: the checkpoint's step and `sizes()`; 0 and None without one.
-    project: of Weights & Biases, None for none. facts: what is told there of the run; origin: what makes it that run.
+    sizes: the checkpoint's `sizes()`; None without one. project: of Weights & Biases, None for none. facts: what is
+    told there of the run; origin: what makes it that run.
     """
 
     def __init__(
         self,
         out: Path,
-        step: int,
         sizes: dict[str, int] | None,
         project: str | None,
         facts: dict[str, Any],
         origin: dict[str, Any],
     ):
         self._wandb = None if project is None else _start_wandb(out, project, facts, origin)
-        self._files = {name: open(out / f"{name}.jsonl", "a") for name in ("train", "eval")}  # noqa: SIM115
-        for name, file in self._files.items():
-            file.truncate(sizes[name] if sizes else 0)
-        self._events = SummaryWriter(str(out), purge_step=step + 1)
+        self._out = out
+        for path in [out / "train.jsonl", out / "eval.jsonl", *out.glob(EVENTS)]:
+            size = (sizes or {}).get(path.name, 0)
+            if size:
+                os.truncate(path, size)
+            else:
+                path.unlink(missing_ok=True)
+        self._files = {name: open(out / f"{name}.jsonl", "a", encoding="utf-8") for name in ("train", "eval")}  # noqa: SIM115
+        self._events = SummaryWriter(str(out))
 
     def __enter__(self) -> "Log":
         return self
@@ -41,15 +48,15 @@ class Log:
             file.close()
         self._events.close()
         if self._wandb is not None:
-            self._wandb.finish(exit_code=0 if kind is None else 1)
+            _finish_wandb(self._wandb, exit_code=0 if kind is None else 1)
 
     def train(self, step: int, values: dict[str, float]) -> None:
-        self._files["train"].write(json.dumps({"step": step, **values}) + "\n")
+        self._files["train"].write(_line({"step": step, **values}))
         self._scalars(step, values)
 
     def evaluation(self, step: int, rows: Sequence[dict[str, Any]], values: dict[str, float]) -> None:
         """rows: one for each evaluated episode."""
-        self._files["eval"].writelines(json.dumps({"step": step, **row}) + "\n" for row in rows)
+        self._files["eval"].writelines(_line({"step": step, **row}) for row in rows)
         self._scalars(step, values)
 
     def _scalars(self, step: int, values: dict[str, float]) -> None:
@@ -59,10 +66,17 @@ class Log:
             self._wandb.log(values, step=step)
 
     def sizes(self) -> dict[str, int]:
-        """How long the files are by now, in bytes."""
+        """How long the files are by now, in bytes, by their names."""
         for file in self._files.values():
             file.flush()
-        return {name: os.fstat(file.fileno()).st_size for name, file in self._files.items()}
+        self._events.flush()
+        paths = [self._out / "train.jsonl", self._out / "eval.jsonl", *self._out.glob(EVENTS)]
+        return {path.name: path.stat().st_size for path in paths}
+
+
+def _line(values: dict[str, Any]) -> str:
+    """A line of JSON, which knows no NaN. Raises ValueError for one."""
+    return json.dumps(values, allow_nan=False) + "\n"
 
 
 def _start_wandb(out: Path, project: str, facts: dict[str, Any], origin: dict[str, Any]) -> Any:
@@ -79,3 +93,17 @@ def _start_wandb(out: Path, project: str, facts: dict[str, Any], origin: dict[st
         )
     except wandb.Error as error:
         raise ValueError(f"wandb: {error}; WANDB_MODE=offline logs to the run folder") from error
+
+
+def _finish_wandb(run: Any, exit_code: int) -> None:
+    """End a run of Weights & Biases, and the process that writes for it: only then is all of its file on disk."""
+    import wandb
+
+    offline, file = run.settings.mode in ("offline", "dryrun"), Path(run.settings.sync_file)
+    try:
+        run.finish(exit_code=exit_code)
+        wandb.teardown()
+    except (Exception, SystemExit) as error:  # its process has failed, which is no reason for the run to
+        print(f"wandb: {error!r}", file=sys.stderr)
+    if offline and not (file.exists() and file.stat().st_size):
+        print(f"wandb: {file} was not written, or is empty", file=sys.stderr)

@@ -482,7 +482,7 @@ def make(case: Case, seed: int = 0) -> tuple[Agent, Batch, Problem]:
 
     columns = case.settings.get("goal_columns", [0, 1, 2, 3])
     mean = training.mean(0)
-    std = np.sqrt(((training - mean) ** 2).sum(0) / (len(training) - 1)) + 1e-6
+    std = np.sqrt(((training - mean) ** 2).sum(0) / (len(training) - 1))
     rows = [
         SimpleNamespace(
             state=(observations[i] - mean) / std,

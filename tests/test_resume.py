@@ -97,7 +97,7 @@ def test_a_folder_of_another_configuration_begins_anew(
 ) -> None:
     assert start(monkeypatch, "run", "seed=1") == 0
     assert start(monkeypatch, "run", "seed=2") == 0
-    assert "of another configuration, dataset or version; begins anew" in capsys.readouterr().err
+    assert "of another configuration, dataset, code or version; begins anew" in capsys.readouterr().err
     assert start(monkeypatch, "alone", "seed=2") == 0
     assert outcome(tmp_path / "run") == outcome(tmp_path / "alone")
     assert len(list((tmp_path / "run").glob("events.out.tfevents.*"))) == 1

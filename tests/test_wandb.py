@@ -41,6 +41,28 @@ def test_offline_it_is_told_of_losses_and_successes(monkeypatch: pytest.MonkeyPa
     assert any((tmp_path / "run").glob("events.out.tfevents.*"))
 
 
+def test_a_file_that_was_not_written_is_named_and_the_run_ends_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The process that writes it for W&B was killed, or had no room."""
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    original = wandb.teardown
+
+    def fails() -> None:
+        original()
+        (path,) = tmp_path.glob("run/wandb/offline-run-*/run-*.wandb")
+        path.write_bytes(b"")
+        raise SystemExit(1)
+
+    with monkeypatch.context() as here:
+        here.setattr(wandb, "teardown", fails)
+        assert command(__main__, here, *RUN) == 0
+    said = capsys.readouterr().err
+    assert "wandb: SystemExit(1)" in said and ".wandb was not written, or is empty" in said
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
 def test_disabled_it_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "disabled")

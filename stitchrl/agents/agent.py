@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from stitchrl.scaling import mean_and_std
 from stitchrl.types import RETURN_DIM, Batch, GoalMixture, Needs
 
 
@@ -46,9 +47,13 @@ class Agent(nn.Module):
         self.register_buffer("std", torch.ones(observation_dim))
 
     def fit_scale(self, observations: Tensor) -> None:
-        """Take mean and standard deviation of each column from training observations [N, obs_dim]."""
-        self.mean.copy_(observations.mean(0))
-        self.std.copy_(observations.std(0) + 1e-6)
+        """Take mean and standard deviation of each column from training observations [N, obs_dim].
+
+        A column that is constant in them is not scaled: its deviation counts as 1.
+        """
+        mean, std = mean_and_std(observations)
+        self.mean.copy_(mean)
+        self.std.copy_(std)
 
     def standardise(self, observations: Tensor) -> Tensor:
         """Observations [..., obs_dim] in units of the training data's standard deviation."""
@@ -74,8 +79,8 @@ class Agent(nn.Module):
         self.targets[f"target_{name}"] = name
         return copy.deepcopy(getattr(self, name)).requires_grad_(False)
 
-    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to minimise, and its parts for the log."""
+    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Any]]:
+        """The scalar to minimise, and its parts for the log: scalars on whatever device, or plain numbers."""
         raise NotImplementedError
 
     @staticmethod

@@ -9,6 +9,7 @@ from torch import Tensor
 from stitchrl.data.episodes import Episodes, take
 from stitchrl.data.paths import Sample
 from stitchrl.data.returns import Returns
+from stitchrl.seeds import stream
 from stitchrl.types import Batch, GoalMixture, Needs, Path, Window
 
 BLOCK = 16  # batches that are drawn at once: so that what a call costs counts little beside what is copied
@@ -46,8 +47,8 @@ class BatchSampler:
         if needs.rewards and episodes.rewards is None:
             raise ValueError("the agent learns from rewards, and the dataset has none")
         self.episodes, self.sample_path, self.needs, self.returns = episodes, sample_path, needs, returns
-        self._rng = torch.Generator(episodes.device).manual_seed(2 * seed)
-        self._path_rng = torch.Generator(episodes.device).manual_seed(2 * seed + 1)
+        self._rng = torch.Generator(episodes.device).manual_seed(stream(seed, "batches"))
+        self._path_rng = torch.Generator(episodes.device).manual_seed(stream(seed, "paths"))
         self._waiting: list[Batch] = []  # drawn and not yet given, the next one last
         self._block_began: dict[str, Any] = {}
 

@@ -17,6 +17,8 @@ from sklearn.cluster import MiniBatchKMeans
 from torch import Generator, Tensor
 
 from stitchrl.data.episodes import Episodes, take
+from stitchrl.scaling import mean_and_std
+from stitchrl.seeds import stream
 from stitchrl.types import Path
 
 # rows [B], none of them an episode's last; the discount of steps ahead, None for all alike -> the rows' paths
@@ -24,6 +26,12 @@ Sample = Callable[[Tensor, float | None, Generator], Path]
 
 
 class TrajectorySampler(Protocol):
+    """How the goals of trajectories are drawn.
+
+    One that augments says so: it declares `p`, the share of paths that are to leave their episode. What it does not
+    declare is recorded as not said; what paths really do is measured of every sampler.
+    """
+
     def bind(self, episodes: Episodes) -> Sample:
         """Prepare to sample from these episodes."""
 
@@ -47,6 +55,8 @@ def _later(low: Tensor, high: Tensor, discount: float | None, rng: Generator) ->
 
 class Future:
     """The goal is a later state of the same episode (hindsight; Andrychowicz et al., 2017)."""
+
+    p = 0.0  # no path leaves its episode
 
     def bind(self, episodes: Episodes) -> Sample:
         def sample(rows: Tensor, discount: float | None, rng: Generator) -> Path:
@@ -137,11 +147,14 @@ class Stitch:
     def assign(self, episodes: Episodes) -> Tensor:
         """Each row's cluster [N]; k-means is fitted on at most 100,000 rows and applied to all."""
         columns = slice(None) if self.columns is None else list(self.columns)
-        values = episodes.observations[:, columns].cpu().numpy()
-        values = (values - values.mean(0)) / (values.std(0) + 1e-6)
-        rng = np.random.default_rng(self.seed)
+        raw = episodes.observations[:, columns].cpu()
+        mean, std = mean_and_std(raw)
+        values = ((raw - mean) / std).numpy()
+        rng = np.random.default_rng(stream(self.seed, "rows to fit clusters on"))
         fitted = rng.choice(len(values), min(len(values), 100_000), replace=False)
-        means = MiniBatchKMeans(self.clusters, batch_size=4096, n_init=3, random_state=self.seed)
+        means = MiniBatchKMeans(
+            self.clusters, batch_size=4096, n_init=3, random_state=stream(self.seed, "clusters") % 2**32
+        )
         means.fit(values[np.sort(fitted)])
         return torch.from_numpy(means.predict(values).astype(np.int64)).to(episodes.device)
 

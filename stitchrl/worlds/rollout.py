@@ -1,6 +1,6 @@
 """Episodes run through lanes of simulated bodies: the one loop behind data collection and evaluation."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import Event, Lock
@@ -52,7 +52,7 @@ class Fleet(NamedTuple):
     controller: Controller
 
 
-def run(fleets: Sequence[Fleet], plans: Iterable[Plan], radius: float) -> Iterator[Trajectory]:
+def run(fleets: Sequence[Fleet], plans: Iterable[Plan], radius: float) -> Generator[Trajectory, None, None]:
     """Run all plans and yield each episode as it ends (not in the order of their numbers).
 
     radius: metres from its goal at which an episode ends, unless it stays.
@@ -88,8 +88,8 @@ def run(fleets: Sequence[Fleet], plans: Iterable[Plan], radius: float) -> Iterat
     # Each new thread would share torch's products out among all cores. The fleets are the threads; where others work on
     # the host too, products in two threads took forty times as long.
     with ThreadPoolExecutor(len(fleets), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        working = [pool.submit(work, *pair) for pair in zip(fleets, dealt, strict=True)]
         try:
+            working = [pool.submit(work, *pair) for pair in zip(fleets, dealt, strict=True)]
             for _ in fleets:
                 yield from iter(ended.get, None)
         finally:
