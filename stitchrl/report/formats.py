@@ -2,13 +2,15 @@
 
 import csv
 import io
+from typing import Literal
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as RichTable
 
 from stitchrl.report.statistics import Estimate, Interval
 from stitchrl.report.tables import Entry, Table, words
+
+NAME = 16  # columns of a terminal that a name has at least
 
 SPECIAL = {"\\": r"\textbackslash{}"} | {character: "\\" + character for character in "&%$#_{}"}
 SPECIAL |= {"±": r"$\pm$", ">": "$>$", "<": "$<$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -45,7 +47,7 @@ def _values(entry: Entry, width: int) -> list[Entry]:
 
 
 def as_latex(table: Table) -> str:
-    columns = zip(*table.rows, strict=True)
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     sides = "".join("l" if all(isinstance(entry, str) for entry in column) else "r" for column in columns)
     lines = [" & ".join(map(_latex, table.columns))]
     lines += [" & ".join(_latex(words(entry, table.digits)) for entry in row) for row in table.rows]
@@ -69,8 +71,8 @@ def _latex(text: str) -> str:
     return "".join(SPECIAL.get(character, character) for character in text)
 
 
-def show(table: Table, console: Console) -> None:
-    """In the terminal; what stands first in a row is not repeated."""
+def for_terminal(table: Table) -> RichTable:
+    """What stands first in a row is not repeated. Words wrap where there is no room; numbers are never cut."""
     shown = RichTable(
         title=table.title,
         title_justify="left",
@@ -80,8 +82,14 @@ def show(table: Table, console: Console) -> None:
         collapse_padding=True,
     )
     for i, name in enumerate(table.columns):
-        numbers = not any(isinstance(row[i], (str, Estimate, Interval)) for row in table.rows)
-        shown.add_column(name, justify="right" if numbers else "left", vertical="top")
+        plain = not any(isinstance(row[i], (str, Estimate, Interval)) for row in table.rows)
+        numbers = not all(isinstance(row[i], str) for row in table.rows)
+        side: Literal["right", "left"] = "right" if plain else "left"
+        if numbers:
+            shown.add_column(name, justify=side, vertical="top", no_wrap=True)
+        else:
+            longest = max(len(words(row[i])) for row in table.rows) if table.rows else 0
+            shown.add_column(name, justify=side, vertical="top", overflow="fold", min_width=min(longest, NAME))
     before = ""
     for row in table.rows:
         first, *others = (words(entry, table.digits) for entry in row)
@@ -89,4 +97,4 @@ def show(table: Table, console: Console) -> None:
             shown.add_section()
         shown.add_row("" if first == before else first, *others)
         before = first
-    console.print(shown)
+    return shown

@@ -131,8 +131,8 @@ def resampled_tables(runs: Sequence[Run], dataset: str) -> list[Table]:
         pair = improvement(matrices[i][main], matrices[k][main], np.random.default_rng(0))
         better.append((names[i], names[k], pair))
     note = (
-        "As Agarwal et al. (2021), but with intervals that take a seed with all its tasks for one observation: 95% "
-        "intervals from a bootstrap of whole seeds, widened for few seeds (Hesterberg, 2015; of probabilities: Wilson's)."
+        "As Agarwal et al. (2021), but 95% intervals take a seed with all its tasks for one observation: from a "
+        "bootstrap of whole seeds, widened for few of them (Hesterberg, 2015; of probabilities: Wilson's)."
     )
     columns = ("agent", "goals", "seeds", *kinds)
     tables = [Table(f"{stem(dataset)}-iqm", f"{dataset}: interquartile means", columns, means, note)]
