@@ -24,7 +24,7 @@ def make_whole_run(root, seed=0, **options):
     add_arrays(folder)
     rows = [{"step": 1000, "task": task, "episode": 0, "success": True} for task in (FAR, NEAR)]
     (folder / "eval.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "calibration.csv").write_text("start,target,achieved,episodes\nr1c2,0.0,1.5,20\n")
+    (folder / "calibration.csv").write_text("start,target,achieved,episodes\nr1c2,0.0,0.0,20\n")
     return folder
 
 
@@ -101,7 +101,8 @@ DAMAGES = {
         overwrite("eval.jsonl", b'{"step": 1, "task": "elsewhere", "success": true}\n'),
         "eval.jsonl, line 1: task 'elsewhere'; a task of",
     ),
-    "half an evaluation": (truncate("eval.jsonl"), "eval.jsonl, line 1: an episode with step, task and success"),
+    "half an evaluation": (truncate("eval.jsonl"), f"eval.jsonl: no episodes of task '{NEAR}' at step 1000"),
+    "half an episode": (overwrite("eval.jsonl", b'{"step": 1'), "eval.jsonl, line 1: an episode with step, task and"),
     "an evaluation of bytes": (overwrite("eval.jsonl", b"\xff\n"), "eval.jsonl: cannot be read"),
     "half the data": (truncate("data.npz"), "data.npz: damaged"),
     "a byte of the data": (flip("data.npz"), "data.npz: damaged"),
@@ -277,7 +278,7 @@ RUN = """
 import json, os, sys
 given = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
 folder = given["hydra.run.dir"].strip("'")
-os.makedirs(folder)
+os.makedirs(folder, exist_ok=True)
 with open(os.environ["SUMMARY"]) as file:
     summary = json.load(file)
 with open(os.path.join(folder, "summary.json"), "w") as file:

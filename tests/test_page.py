@@ -140,6 +140,17 @@ def test_task_that_one_run_lacks_is_missing(tmp_path):
     ]
 
 
+def test_seeds_of_different_code_are_said(tmp_path):
+    for seed, source in enumerate(("a", "a", "b")):
+        folder = make_run(tmp_path, CUT, seed=seed)
+        (folder / "status.json").write_text(json.dumps({"status": "finished", "origin": {"source": source}}))
+        if seed == 1:
+            assert warnings(CUT, find_runs([tmp_path]).runs) == []
+    make_run(tmp_path, CUT, seed=3)  # of an earlier version, which did not keep it
+    said = "The seeds of gcbc, future were trained by 2 versions of the code."
+    assert warnings(CUT, find_runs([tmp_path]).runs) == [said] and said in pages(tmp_path)
+
+
 def test_curves(tmp_path):
     folder = make_run(tmp_path, CUT)
     run = read_run(folder)

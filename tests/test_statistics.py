@@ -134,8 +134,9 @@ def test_committed_coverage_is_what_a_95_percent_interval_promises():
     assert {row["correlation"] for row in rows} == {"0.0", "0.5", "0.9"} and len(rows) == 48
     for row in rows:
         assert int(row["repetitions"]) >= 2000
-        if row["scores"] != "rare" and row["interval of"] in ("mean", "interquartile mean", "P(X > Y), 0.5"):
-            assert 0.93 <= float(row["coverage"]) <= 0.97, row
+        if row["scores"] != "rare":
+            most = 0.975 if row["interval of"].startswith("P") else 0.97  # a little too wide for independent tasks
+            assert 0.93 <= float(row["coverage"]) <= most, row
 
 
 def test_interval_of_equal_scores_is_a_point():

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from typing import Literal
 
 from rich import box
 from rich.table import Table as RichTable
@@ -82,14 +81,16 @@ def for_terminal(table: Table) -> RichTable:
         collapse_padding=True,
     )
     for i, name in enumerate(table.columns):
-        plain = not any(isinstance(row[i], (str, Estimate, Interval)) for row in table.rows)
-        numbers = not all(isinstance(row[i], str) for row in table.rows)
-        side: Literal["right", "left"] = "right" if plain else "left"
-        if numbers:
-            shown.add_column(name, justify=side, vertical="top", no_wrap=True)
-        else:
-            longest = max(len(words(row[i])) for row in table.rows) if table.rows else 0
-            shown.add_column(name, justify=side, vertical="top", overflow="fold", min_width=min(longest, NAME))
+        column = [row[i] for row in table.rows]
+        plain = not any(isinstance(entry, (str, Estimate, Interval)) for entry in column)
+        longest = max((len(words(entry, table.digits)) for entry in column), default=0)
+        shown.add_column(
+            name,
+            justify="right" if plain else "left",
+            vertical="top",
+            overflow="fold",
+            min_width=min(longest, NAME) if all(isinstance(entry, str) for entry in column) else longest,
+        )
     before = ""
     for row in table.rows:
         first, *others = (words(entry, table.digits) for entry in row)

@@ -41,7 +41,8 @@ def report(paths: Sequence[Path], out: Path, videos: bool) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    write(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    """Text as UTF-8. Folders' names are written as they are, even if the locale's encoding lacks a character of them."""
+    write(path, lambda beside: beside.write_text(text, encoding="utf-8", errors="surrogateescape"))
 
 
 def show_all(runs: Sequence[Run]) -> None:
@@ -62,8 +63,8 @@ def show_all(runs: Sequence[Run]) -> None:
             print(one)
             continue
         table = for_terminal(one)
-        wide = console.options.update(max_width=sys.maxsize)
-        needed = Measurement.get(console, wide, table)
-        # A pipe has no width of its own; a terminal that is too narrow for the numbers wraps whole lines.
-        width = max(console.width, needed.minimum) if console.is_terminal else needed.maximum
+        if console.is_terminal:  # one that is too narrow for the numbers wraps whole lines
+            width = max(console.width, sum((column.min_width or 0) + 2 for column in table.columns))
+        else:  # a pipe has no width of its own
+            width = Measurement.get(console, console.options.update(max_width=sys.maxsize), table).maximum
         Console(width=width, markup=False, highlight=False).print(table)

@@ -51,6 +51,7 @@ class Run:
 
     folder: Path
     settings: dict[str, Any]  # all that decides its numbers, as far as it is known, by name on the command line
+    source: str | None  # a hash of the code that it ran, None where an earlier version did not keep it
     curves: dict[str, dict[int, float]] | None  # seen and unseen: success by step
     calibration: dict[str, dict[float, float]] | None  # by start: the return achieved by target
     dataset: str
@@ -181,6 +182,7 @@ def read_run(folder: Path) -> Run:
     run = Run(
         folder,
         read_settings(folder) | {"steps": summary["steps"]},
+        read_source(folder),
         read_curves(folder, summary["tasks"]),
         read_calibration(folder),
         **{key: summary[key] for key in SUMMARY},
@@ -200,6 +202,13 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BadInput(f"{path}: damaged; the configuration of a run as YAML expected")
     return deciding(values)
+
+
+def read_source(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / "status.json").read_text(encoding="utf-8"))["origin"]["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def flat(values: dict[str, Any], within: str = "") -> dict[str, Any]:
@@ -288,6 +297,9 @@ def read_curves(folder: Path, tasks: list[dict[str, Any]]) -> dict[str, dict[int
             raise BadInput(f"{path}, line {i + 1}: an episode with step, task and success expected") from error
         if row["task"] not in expect:
             raise BadInput(f"{path}, line {i + 1}: task {row['task']!r}; a task of {folder / 'summary.json'} expected")
+    for step in {step for step, _ in outcomes}:
+        if lacking := [name for name in expect if (step, name) not in outcomes]:
+            raise BadInput(f"{path}: no episodes of task {lacking[0]!r} at step {step}; all tasks expected")
     shares: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for (step, task), successes in outcomes.items():
         shares[expect[task]][step].append(sum(successes) / len(successes))
