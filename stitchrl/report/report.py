@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.measure import Measurement
 
 from stitchrl.files import write
 from stitchrl.report import tables
 from stitchrl.report.figure import PANELS, save_figure
 from stitchrl.report.find import find_runs
-from stitchrl.report.formats import as_csv, as_latex, for_terminal
+from stitchrl.report.formats import as_csv, as_latex, show
 from stitchrl.report.page import render, sections
 from stitchrl.report.rows import conclusion, groups, twin_datasets, twin_rows
 from stitchrl.report.runs import Run
@@ -41,7 +40,7 @@ def report(paths: Sequence[Path], out: Path, videos: bool) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Text as UTF-8. Folders' names are written as they are, even if the locale's encoding lacks a character of them."""
+    """Text as UTF-8. Folders' names stay as they are, even if the locale's encoding lacks a character of them."""
     write(path, lambda beside: beside.write_text(text, encoding="utf-8", errors="surrogateescape"))
 
 
@@ -57,14 +56,9 @@ def show_all(runs: Sequence[Run]) -> None:
     shown += [tables.success_table(runs, dataset) for dataset in dict.fromkeys(run.dataset for run in runs)]
     shown.append("Mean (each seed), from five seeds mean ± half of Student's 95% interval.")
     shown.append("Success is the mean of the last three evaluations. A dash: does not apply.")
-    console = Console(markup=False, highlight=False)
+    terminal = Console()
     for one in shown:
         if isinstance(one, str):
             print(one)
-            continue
-        table = for_terminal(one)
-        if console.is_terminal:  # one that is too narrow for the numbers wraps whole lines
-            width = max(console.width, sum((column.min_width or 0) + 2 for column in table.columns))
-        else:  # a pipe has no width of its own
-            width = Measurement.get(console, console.options.update(max_width=sys.maxsize), table).maximum
-        Console(width=width, markup=False, highlight=False).print(table)
+        else:
+            show(one, terminal.width if terminal.is_terminal else None)
