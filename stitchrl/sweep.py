@@ -1,8 +1,8 @@
 """Sweeps: each Hydra job supervises one process that does the run, so that whatever becomes of it, other jobs go on.
 
 The sweep's folder (hydra.sweep.dir) is all that the command and its jobs share, so any launcher will do. It holds for
-each job, by number, <n>.json (what it came to) and <n>.log (what its process said), and `stop` where fail_fast stopped
-it.
+each job, by number, <n>.json (where its runs lie, and what it came to) and <n>.log (what its process said), and `stop`
+where fail_fast stopped it.
 """
 
 import copy
@@ -75,8 +75,15 @@ def supervise(command: str, config: DictConfig, finished: Finished | None) -> fl
     record, stop = folder / f"{hydra.job.num}.json", folder / "stop"
     if stop.exists():
         return None
-    job = {"overrides": list(hydra.overrides.task)}
+    job: dict[str, Any] = {"overrides": list(hydra.overrides.task), "runs": []}
     objective = None
+
+    def begun(values: dict[str, Any], out: Path) -> bool:
+        """Notes where the run lies, as seen from the record, for the report; whether it need not be started again."""
+        job["runs"].append(os.path.relpath(out, folder))
+        write_json(record, job | {"status": "running"})
+        return finished is not None and finished(values, out)
+
     try:
         write_json(record, job | {"status": "running"})
         with open(folder / f"{hydra.job.num}.log", "w") as log:
@@ -85,9 +92,9 @@ def supervise(command: str, config: DictConfig, finished: Finished | None) -> fl
                 said = child([])
             elif _optimises(hydra):
                 check_tuned_on_dev(config)
-                objective, said = _mean_unseen(config, finished, child)
+                objective, said = _mean_unseen(config, begun, child)
             else:
-                said = _run(plain(config), Path(hydra.runtime.output_dir), finished, child)
+                said = _run(plain(config), Path(hydra.runtime.output_dir), begun, child)
         outcome = {"status": "finished", "said": said}
     except Exception as error:
         outcome = {"status": "failed", "said": str(error) if isinstance(error, Failed) else one_line(error)}

@@ -4,13 +4,17 @@ import json
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 JOINED, CUT = "antmaze-umaze-joined-n300000-v0", "antmaze-umaze-cut4-n300000-v0"
 FAR, NEAR = "r1c1-to-r3c1", "r1c1-to-r1c3"
 
 
-def make_run(root, dataset, goals="future", seed=0, far=0.0, near=1.0, agent="gcbc", **changes):
-    """A run folder with one far task and one near one; on a joined dataset both are seen."""
+def make_run(root, dataset, goals="future", seed=0, far=0.0, near=1.0, agent="gcbc", resolved=None, **changes):
+    """A run folder with one far task and one near one; on a joined dataset both are seen.
+
+    resolved: changes to the configuration that resolved.yaml holds, by key; without it there is no such file.
+    """
     joined = "joined" in dataset
 
     def score(success):
@@ -51,7 +55,35 @@ def make_run(root, dataset, goals="future", seed=0, far=0.0, near=1.0, agent="gc
     folder = Path(root) / f"{dataset}-{agent}-{goals}-{seed}"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary))
+    if resolved is not None:
+        (folder / "resolved.yaml").write_text(yaml.safe_dump(configuration(goals, seed, summary["steps"], resolved)))
     return folder
+
+
+def configuration(goals, seed, steps, changes):
+    """A resolved configuration as runs keep it, with changes by key: {"agent.lr": 0.1}."""
+    future, stitch = {"_target_": "Future"}, {"_target_": "Stitch", "p": 0.5, "hops": 3, "seed": seed}
+    values = {
+        "dataset": {"world": "antmaze", "maze": "umaze", "seed": 0, "min_episodes": 50},
+        "agent": {"_target_": "GCBC", "hidden_dims": [512, 512], "lr": 1e-3, "actor_goals": {"current": 0.0}},
+        "goals": future if goals == "future" else stitch,
+        "budget": {"steps": steps, "hidden_dims": None, "evaluations": 5, "episodes": 50},
+        "seed": seed,
+        "steps": steps,
+        "device": "cpu",
+        "workers": 0,
+        "wandb": None,
+        "fail_fast": False,
+        "inner_seeds": [0, 1, 2],
+        "learner": {"decay": True, "average": 0.999},
+    }
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        place = values
+        for part in path:
+            place = place[part]
+        place[last] = value
+    return values
 
 
 def add_arrays(folder):

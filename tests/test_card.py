@@ -102,6 +102,21 @@ def test_a_card_says_what_its_dataset_tests(spec: dict, words: str, monkeypatch:
     assert words in " ".join(text.split())
 
 
+def test_a_card_has_a_row_for_every_task_beyond_z(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make(monkeypatch, *SMALL) == 0
+    manifest, certificate = stored()
+    cells = [(1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (3, 2), (3, 1)]
+    pairs = [[list(a), list(b)] for a in cells for b in cells if a != b][:28]
+    names = [f"r{a[0]}c{a[1]}-to-r{b[0]}c{b[1]}" for a, b in pairs]
+    tasks = [{**certificate["tasks"][0], "name": name} for name in names]
+    spec = {**manifest["spec"], "seen": pairs, "unseen": []}
+    rows = re.findall(
+        r"^\| ([A-Z]+) \| `(.*?)`", describe({**manifest, "spec": spec}, {**certificate, "tasks": tasks}), re.M
+    )
+    assert [name for _, name in rows] == names
+    assert [letter for letter, _ in rows][24:] == ["Y", "Z", "AA", "AB"]
+
+
 def test_a_failing_certificate_is_said_with_its_problems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert make(monkeypatch, *SMALL) == 0
     manifest, certificate = stored()

@@ -18,10 +18,11 @@ from run_folders import CUT, FAR, JOINED, NEAR, add_arrays, make_run
 
 from stitchrl.report.__main__ import main
 from stitchrl.report.charts import stuck_in
+from stitchrl.report.find import find_runs
 from stitchrl.report.formats import as_csv, as_latex
 from stitchrl.report.page import render, sections, share
 from stitchrl.report.rows import warnings
-from stitchrl.report.runs import BadInput, Trajectory, find_runs, find_unfinished, read_calibration, read_curves
+from stitchrl.report.runs import BadInput, Trajectory, read_curves, read_run
 from stitchrl.report.statistics import Estimate, Interval
 from stitchrl.report.tables import Table, heat_table, resampled_tables, success_table, task_table
 
@@ -69,15 +70,15 @@ def make_return_run(root, seed, achieved):
 
 
 def pages(root, **options):
-    runs = find_runs([root])
-    return render(sections(runs, options.get("videos", False)), runs, find_unfinished([root]))
+    found = find_runs([root])
+    return render(sections(found.runs, options.get("videos", False)), found)
 
 
 def test_returns_are_shown_beside_their_targets_and_against_what_is_asked_for(tmp_path):
     for seed, achieved in enumerate((40.0, 60.0)):
         folder = make_return_run(tmp_path, seed, achieved)
-    runs = find_runs([tmp_path])
-    assert read_calibration(runs[1]) == {"r1c2": {0.0: 1.5, 100.0: 60.0}}
+    runs = find_runs([tmp_path]).runs
+    assert runs[1].calibration == {"r1c2": {0.0: 1.5, 100.0: 60.0}}
     table = task_table(runs, runs[0].dataset)
     columns = [table.columns.index(name) for name in ("task", "target", "return", "success")]
     assert [[str(row[column]) for column in columns] for row in table.rows] == [
@@ -90,12 +91,12 @@ def test_returns_are_shown_beside_their_targets_and_against_what_is_asked_for(tm
     assert ">100</text>" in chart and "gcbc, stitch: 50.00 (40.00 60.00)" in chart
     (folder / "calibration.csv").write_text("start,target\nr1c2,0\n")
     with pytest.raises(BadInput, match=r"calibration\.csv: damaged; columns start, target, achieved expected"):
-        pages(tmp_path)
+        read_run(folder)
 
 
 def test_success_by_agent_and_goals(tmp_path):
     make_sweep(tmp_path)
-    runs = find_runs([tmp_path])
+    runs = find_runs([tmp_path]).runs
     table = success_table(runs, CUT)
     assert table.columns == ("agent", "goals", "steps", "seen", "unseen", "seen - unseen", "stitching gap")
     rows = {row[:2]: row for row in table.rows}
@@ -109,16 +110,17 @@ def test_success_by_agent_and_goals(tmp_path):
 
 def test_from_eight_seeds_on(tmp_path):
     make_sweep(tmp_path)
-    means, better = resampled_tables(find_runs([tmp_path]), CUT)
+    means, better = resampled_tables(find_runs([tmp_path]).runs, CUT)
     future, stitch, other = means.rows
     assert future[2:] == (8, future[3], future[4]) and other[2:] == (7, "7 of 8 seeds", "7 of 8 seeds")
     assert future[3].value == pytest.approx(0.135) and 0.1 <= future[3].low <= future[3].high <= 0.17
     assert stitch[4].value == 1
-    assert better.rows == [("gcbc, future", "gcbc, stitch", Interval(0.0, 0.0, 0.0))]
-    for run in find_runs([tmp_path]):
+    ((x, y, worse),) = better.rows
+    assert (x, y, worse.value, worse.low) == ("gcbc, future", "gcbc, stitch", 0, 0) and 0.3 < worse.high < 0.4
+    for run in find_runs([tmp_path]).runs:
         if run.seed == 7:
             shutil.rmtree(run.folder)
-    assert resampled_tables(find_runs([tmp_path]), CUT) == []
+    assert resampled_tables(find_runs([tmp_path]).runs, CUT) == []
 
 
 def test_task_that_one_run_lacks_is_missing(tmp_path):
@@ -127,7 +129,7 @@ def test_task_that_one_run_lacks_is_missing(tmp_path):
     summary = json.loads((folder / "summary.json").read_text())
     summary["tasks"] = [task for task in summary["tasks"] if task["name"] != FAR]
     (folder / "summary.json").write_text(json.dumps(summary | {"dataset_sha256": "1" * 64, "steps": 500}))
-    runs = find_runs([tmp_path])
+    runs = find_runs([tmp_path]).runs
     heat = heat_table(runs, CUT).rows
     assert [tuple(map(share, row[5:])) for row in heat] == [("1.00", "1.00"), ("0.40", "missing")]
     assert share(Estimate((0.4, None))) == "0.40*"
@@ -138,19 +140,30 @@ def test_task_that_one_run_lacks_is_missing(tmp_path):
     ]
 
 
+def test_seeds_of_different_code_are_said(tmp_path):
+    for seed, source in enumerate(("a", "a", "b")):
+        folder = make_run(tmp_path, CUT, seed=seed)
+        (folder / "status.json").write_text(json.dumps({"status": "finished", "origin": {"source": source}}))
+        if seed == 1:
+            assert warnings(CUT, find_runs([tmp_path]).runs) == []
+    make_run(tmp_path, CUT, seed=3)  # of an earlier version, which did not keep it
+    said = "The seeds of gcbc, future were trained by 2 versions of the code."
+    assert warnings(CUT, find_runs([tmp_path]).runs) == [said] and said in pages(tmp_path)
+
+
 def test_curves(tmp_path):
     folder = make_run(tmp_path, CUT)
-    run = find_runs([folder])[0]
-    assert read_curves(run) is None
+    run = read_run(folder)
+    assert run.curves is None
     add_evaluations(folder)
-    assert read_curves(run) == {"seen": {500: 1.0, 1000: 1.0}, "unseen": {500: 0.25, 1000: 0.5}}
+    assert read_run(folder).curves == {"seen": {500: 1.0, 1000: 1.0}, "unseen": {500: 0.25, 1000: 0.5}}
     with open(folder / "eval.jsonl", "a") as file:
         file.write('{"step": 1500, "task": "r1c1')
     with pytest.raises(BadInput, match=r"eval\.jsonl, line 17: an episode with step, task and success expected"):
-        read_curves(run)
+        read_curves(folder, run.tasks)
     (folder / "eval.jsonl").write_text('{"step": 1, "task": "elsewhere", "success": true}\n')
     with pytest.raises(BadInput, match="task 'elsewhere'; a task of"):
-        read_curves(run)
+        read_curves(folder, run.tasks)
 
 
 def test_where_it_got_stuck(tmp_path):

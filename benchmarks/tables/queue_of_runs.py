@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from stitchrl.files import write_csv
-from stitchrl.report.runs import find_runs
+from stitchrl.report.find import find_runs
 from stitchrl.report.statistics import Estimate
 from stitchrl.report.tables import to_csv
 
@@ -65,14 +65,18 @@ def run_all(jobs: Sequence[Job], processes: int, table: Path, find_rows: Callabl
 
 def report_rows(folder: Path) -> list[Row]:
     """The report's row of every finished run in a folder, and what a skeptic asks for besides."""
-    rows = list(csv.DictReader(to_csv(find_runs([folder])).splitlines()))
+    found = find_runs([folder])
+    for line in found.left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    rows = list(csv.DictReader(to_csv(found.runs).splitlines()))
     return [row | circumstances(Path(row["folder"])) for row in rows]
 
 
 def circumstances(folder: Path) -> Row:
     """Mean path length (m) and ceiling of a run's seen and unseen tasks, and the actor's loss in its last logs."""
-    tasks = json.loads((folder / "summary.json").read_text())["tasks"]
-    row: Row = {}
+    summary = json.loads((folder / "summary.json").read_text())
+    tasks = summary["tasks"]
+    row: Row = {key: summary[key] for key in ("agent", "goals")}  # without settings: the folder's name has those
     for expect in ("seen", "unseen"):
         for key in ("path_length", "ceiling"):
             values = [task[key] for task in tasks if task["expect"] == expect and task[key] is not None]

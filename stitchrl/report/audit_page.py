@@ -4,7 +4,6 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
 import jinja2
@@ -18,7 +17,7 @@ from matplotlib.figure import Figure
 
 from stitchrl.files import write
 from stitchrl.mazes import Maze
-from stitchrl.report.figure import FAILED, clear_frame, draw_walls
+from stitchrl.report.figure import FAILED, clear_frame, draw_walls, letters
 from stitchrl.types import Task
 
 SQUARES = 120  # along the longer side of the picture
@@ -41,17 +40,17 @@ def write_page(
     """
     unseen = {task.name for task in tasks if task.expect == "unseen"}
     leaks = sorted({number for task in audit["tasks"] if task["name"] in unseen for number in task["episodes"]})
-    page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
+    page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
     text = page.render(
         audit=audit,
         sentences=sentences,
         episodes=f"{len(lengths):,}",
         transitions=f"{lengths.sum():,}",
         leaks=leaks,
-        letters=ascii_uppercase,
+        letters=letters(len(tasks)),
         picture=base64.b64encode(picture(audit, tasks, maze, xy, lengths, leaks)).decode(),
     )
-    write(path, lambda beside: beside.write_text(text))
+    write(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def picture(
@@ -115,17 +114,23 @@ def draw_arrows(figure: Figure, axes: Axes, audit: dict[str, Any], tasks: Sequen
     needed = {task["name"]: task["segments_needed"] for task in audit["tasks"]}
     most = max([2, *(count for count in needed.values() if count)])
     colours = ScalarMappable(Normalize(0.5, most + 0.5), colormaps["viridis"].resampled(most))
-    letters: dict[tuple[float, float], str] = {}
-    for i, task in enumerate(tasks):
-        letter = ascii_uppercase[i % len(ascii_uppercase)]
-        letters[task.start.center] = letters.get(task.start.center, "") + letter
+    starts: dict[tuple[float, float], list[str]] = {}
+    for i, (letter, task) in enumerate(zip(letters(len(tasks)), tasks, strict=True)):
+        starts.setdefault(task.start.center, []).append(letter)
         count = needed[task.name]
         colour = "black" if count is None else colours.to_rgba(count)
         bend = f"arc3,rad={0.15 + 0.05 * (i % 3)}"
         look = {"arrowstyle": "-|>", "color": colour, "lw": 2, "ls": ":" if count is None else "-"}
         axes.annotate("", task.goal.center, task.start.center, arrowprops={**look, "connectionstyle": bend}, zorder=6)
         axes.plot(*task.start.center, "o", color=colour, markeredgecolor="black", zorder=7)
-    for center, text in letters.items():
-        axes.annotate(text, center, (5, 5), textcoords="offset points", fontweight="bold", zorder=8)
+    for center, here in starts.items():
+        axes.annotate(
+            ("" if max(map(len, here)) == 1 else " ").join(here),
+            center,
+            (5, 5),
+            textcoords="offset points",
+            fontweight="bold",
+            zorder=8,
+        )
     bar = figure.colorbar(colours, ax=axes, shrink=0.6, ticks=range(1, most + 1), label="segments needed")
     bar.outline.set_visible(False)

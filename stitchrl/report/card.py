@@ -1,9 +1,7 @@
 """A dataset's card: what it tests, in words, numbers and a picture, beside its manifest and certificate."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from string import ascii_uppercase
 from textwrap import fill
 from typing import Any
 
@@ -12,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from stitchrl.files import write
+from stitchrl.files import write, write_json
 from stitchrl.mazes import Maze
-from stitchrl.report.figure import SCALES, clear_frame, draw_points, draw_tasks, draw_walls
+from stitchrl.report.figure import SCALES, clear_frame, draw_points, draw_tasks, draw_walls, letters
 from stitchrl.report.return_card import draw_rewards, return_purpose, return_rows, return_words, reward_words
 from stitchrl.report.statistics import number
 from stitchrl.types import DatasetSpec
@@ -45,9 +43,9 @@ def write_card(
     """
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "picture.png", lambda path: save_picture(path, manifest, certificate, xy, contexts))
-    write(folder / "manifest.json", lambda path: path.write_text(json.dumps(manifest, indent=1) + "\n"))
-    write(folder / "certificate.json", lambda path: path.write_text(json.dumps(certificate, indent=1) + "\n"))
-    write(folder / "README.md", lambda path: path.write_text(describe(manifest, certificate)))
+    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "certificate.json", certificate)
+    write(folder / "README.md", lambda path: path.write_text(describe(manifest, certificate), encoding="utf-8"))
 
 
 def save_picture(
@@ -288,7 +286,7 @@ def tasks(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
             str(task["step_limit"]),
             number(task["ceiling"]),
         )
-        for letter, task in zip(ascii_uppercase, certificate["tasks"], strict=False)
+        for letter, task in zip(letters(len(certificate["tasks"])), certificate["tasks"], strict=True)
     ]
     text = (
         "Tasks are named by row and column of their start and goal cells, counted from 0 at the top left. Starts and "

@@ -35,9 +35,9 @@ def line_chart(
     have room for, where it is no share. diagonal: whether a line shows where y equals x.
     """
     xs = [x for one in series for x, _ in one.points]
-    span = (min(xs) - 0.5, max(xs) + 0.5) if dodge else (0.0, max(xs) * 1.02)
+    span = (min(xs) - 0.5, max(xs) + 0.5) if dodge else (0.0, max(xs) * 1.02 or 1.0)
     ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(*span)
-    levels = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, most)
+    levels = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, most or 1.0)
     top = float(levels[-1])
 
     def at(x: float, y: float) -> tuple[float, float]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_uppercase
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def save_figure(runs: Sequence[Run], path: Path) -> None:
     figure = Figure(figsize=(4.6 * columns, 5.5 * rows + 0.4), layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, run in zip(panels, shown, strict=False):
+    for axes, run in zip(panels[: len(shown)], shown, strict=True):
         draw_run(axes, run, far_tasks(run.dataset, runs))
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
@@ -77,6 +78,16 @@ def ends_of(task: str) -> tuple[Cell, Cell] | None:
         return None
     row, column, goal_row, goal_column = map(int, match.groups())
     return (row, column), (goal_row, goal_column)
+
+
+def letters(count: int) -> list[str]:
+    """A to Z, then AA, AB and so on, for tasks in pictures and in the tables beside them."""
+    found = list(ascii_uppercase)
+    for word in found:
+        if len(found) >= count:
+            break
+        found += [word + letter for letter in ascii_uppercase]
+    return found[:count]
 
 
 def clear_frame(axes: Axes) -> None:
@@ -133,7 +144,7 @@ def draw_episodes(axes: Axes, run: Run, tasks: Sequence[str]) -> bool:
 def draw_tasks(axes: Axes, maze: Maze, tasks: Sequence[str]) -> None:
     """A circle where a task starts and a star at its goal, both with its letter; up to three side by side in a cell."""
     in_cell: dict[tuple[int, int], list[tuple[str, str]]] = {}
-    for letter, name in zip(ascii_uppercase, tasks, strict=False):
+    for letter, name in zip(letters(len(tasks)), tasks, strict=True):
         if ends := ends_of(name):
             for cell, marker in zip(ends, "o*", strict=True):
                 in_cell.setdefault(cell, []).append((marker, letter))
@@ -157,14 +168,16 @@ def draw_tasks(axes: Axes, maze: Maze, tasks: Sequence[str]) -> None:
 def draw_words(axes: Axes, run: Run, tasks: Sequence[str], far: bool) -> None:
     success = run.success(tasks)
     colour = UNKNOWN if success is None else SOLVED if success >= 0.5 else FAILED
-    axes.set_title(f"{run.dataset}\n\n", fontsize=11, fontweight="bold", linespacing=1.6)  # two lines follow
+    who = wrap(f"{run.agent}, goals={run.goals}, seed {run.seed}", 56, break_on_hyphens=False)
+    below = "\n" * (len(who) + 1)
+    axes.set_title(f"{run.dataset}{below}", fontsize=11, fontweight="bold", linespacing=1.6)
     above: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
-    who = f"{run.agent}, goals={run.goals}, seed {run.seed}"
-    axes.annotate(who, (0.5, 1), (0, 25), fontsize=10, **above)
+    axes.annotate("\n".join(who), (0.5, 1), (0, 25), fontsize=10, linespacing=1.6, **above)
     words = f"{'far' if far else 'all'} tasks: success {number(success)}"
     axes.annotate(words, (0.5, 1), (0, 7), fontsize=13, color=colour, **above)
     by_name = {task["name"]: task["success"] for task in run.tasks}
-    lines = [f"{letter}  {name}  {number(by_name[name])}" for letter, name in zip(ascii_uppercase, tasks, strict=False)]
+    marked = zip(letters(len(tasks)), tasks, strict=True)
+    lines = [f"{letter}  {name}  {number(by_name.get(name))}" for letter, name in marked]
     pairs = ["      ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)]
     axes.set_xlabel("\n".join(pairs), fontsize=8, linespacing=1.4)
 

@@ -10,6 +10,9 @@ from rich.table import Table as RichTable
 from stitchrl.report.statistics import Estimate, Interval
 from stitchrl.report.tables import Entry, Table, words
 
+NAME = 16  # columns of a terminal that a name has at least
+GAP = 2  # columns between two of a table's, and more at its ends
+
 SPECIAL = {"\\": r"\textbackslash{}"} | {character: "\\" + character for character in "&%$#_{}"}
 SPECIAL |= {"±": r"$\pm$", ">": "$>$", "<": "$<$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
@@ -45,7 +48,7 @@ def _values(entry: Entry, width: int) -> list[Entry]:
 
 
 def as_latex(table: Table) -> str:
-    columns = zip(*table.rows, strict=True)
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     sides = "".join("l" if all(isinstance(entry, str) for entry in column) else "r" for column in columns)
     lines = [" & ".join(map(_latex, table.columns))]
     lines += [" & ".join(_latex(words(entry, table.digits)) for entry in row) for row in table.rows]
@@ -69,8 +72,21 @@ def _latex(text: str) -> str:
     return "".join(SPECIAL.get(character, character) for character in text)
 
 
-def show(table: Table, console: Console) -> None:
-    """In the terminal; what stands first in a row is not repeated."""
+def show(table: Table, columns: int | None) -> None:
+    """Print a table; what stands first in a row is not repeated.
+
+    columns: of the terminal, None for a pipe, where a line may be as long as it likes. In a terminal headings wrap, and
+    names too where there is little room. Numbers are never cut: a terminal that is too narrow for them breaks lines.
+    """
+    texts = [[words(entry, table.digits) for entry in row] for row in table.rows]
+    widths = []
+    for i, heading in enumerate(table.columns):
+        needed = [heading] if columns is None else heading.split()
+        widths.append(max(map(len, [*needed, *(row[i] for row in texts)])))
+    if columns is not None and sum(widths) + GAP * len(widths) > columns:
+        for i in range(len(widths)):
+            if all(isinstance(row[i], str) for row in table.rows):
+                widths[i] = min(widths[i], NAME)
     shown = RichTable(
         title=table.title,
         title_justify="left",
@@ -79,14 +95,16 @@ def show(table: Table, console: Console) -> None:
         pad_edge=False,
         collapse_padding=True,
     )
-    for i, name in enumerate(table.columns):
-        numbers = not any(isinstance(row[i], (str, Estimate, Interval)) for row in table.rows)
-        shown.add_column(name, justify="right" if numbers else "left", vertical="top")
+    for i, (heading, width) in enumerate(zip(table.columns, widths, strict=True)):
+        plain = not any(isinstance(row[i], (str, Estimate, Interval)) for row in table.rows)
+        shown.add_column(
+            heading, justify="right" if plain else "left", vertical="top", overflow="fold", min_width=width, width=width
+        )
     before = ""
-    for row in table.rows:
-        first, *others = (words(entry, table.digits) for entry in row)
+    for first, *others in texts:
         if before and first != before:
             shown.add_section()
         shown.add_row("" if first == before else first, *others)
         before = first
-    console.print(shown)
+    width = max(columns or 0, sum(widths) + GAP * len(widths))
+    Console(width=width, markup=False, highlight=False).print(shown)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from stitchrl.report import tables
 from stitchrl.report.charts import Series, line_chart, rollouts, stuck_in
 from stitchrl.report.figure import maze_of
+from stitchrl.report.find import Found
 from stitchrl.report.formats import as_csv, as_latex
 from stitchrl.report.rows import (
     Group,
@@ -23,7 +24,7 @@ from stitchrl.report.rows import (
     twin_rows,
     warnings,
 )
-from stitchrl.report.runs import Run, Trajectory, read_calibration, read_curves, read_trajectories
+from stitchrl.report.runs import Run, Trajectory, read_trajectories
 from stitchrl.report.statistics import Estimate, Interval, number
 from stitchrl.report.tables import Entry, Table
 from stitchrl.report.video import video
@@ -126,7 +127,7 @@ def label(group: Group) -> str:
 
 def curves(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> list[Figure]:
     """Success against gradient steps, over seen and over unseen tasks."""
-    found = [[read_curves(run) for run in group.present] for group in here]
+    found = [[run.curves for run in group.present] for group in here]
     figures = []
     for kind in ("seen", "unseen"):
         series = []
@@ -146,7 +147,7 @@ def curves(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> list[Fig
 
 def calibrations(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> list[Figure]:
     """Achieved returns against those asked for, from each start; none of a dataset that asks for goals."""
-    found = [[known for run in group.present if (known := read_calibration(run))] for group in here]
+    found = [[run.calibration for run in group.present if run.calibration] for group in here]
     figures = []
     for start in dict.fromkeys(start for of_group in found for known in of_group for start in known):
         series = []
@@ -205,14 +206,15 @@ def data(text: str) -> str:
     return f"data:text/plain;base64,{base64.b64encode(text.encode()).decode()}"
 
 
-def render(found: Sequence[Section], runs: Sequence[Run], unfinished: Sequence[tuple[Path, str]]) -> str:
+def render(shown: Sequence[Section], found: Found) -> str:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"words": tables.words, "sort_key": sort_key, "share": share, "data": data}
     environment.filters |= {"as_csv": as_csv, "as_latex": as_latex}
-    lacking = [group for group in groups(runs) if len(group.present) < len(group.runs)]
-    return environment.from_string(TEMPLATE.read_text()).render(
-        sections=found,
-        count=len(runs),
+    lacking = [group for group in groups(found.runs) if len(group.present) < len(group.runs)]
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        sections=shown,
+        count=len(found.runs),
         lacking=[(group.dataset, label(group)) for group in lacking],
-        unfinished=unfinished,
+        left_out=found.left_out,
+        unfinished=found.unfinished,
     )

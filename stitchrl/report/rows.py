@@ -61,11 +61,9 @@ def twin_datasets(runs: Sequence[Run]) -> list[tuple[str, str]]:
     names = {run.dataset: run.name for run in runs if run.name}
     return [
         (joined, cut)
-        for joined, a in names.items()
-        for cut, b in names.items()
-        if a.split.endswith("joined")
-        and b.split.startswith(a.split.removesuffix("joined") + "cut")
-        and a._replace(split=b.split) == b
+        for joined, name in names.items()
+        for cut, other in names.items()
+        if cut != joined and other.joined == name
     ]
 
 
@@ -88,10 +86,11 @@ class TwinRow:
 def twin_rows(runs: Sequence[Run], joined: str, cut: str) -> list[TwinRow]:
     """For each agent: joined, cut, then cut with every other goal scheme that has runs. What has no run is missing."""
     tasks = far_tasks(cut, runs)
+    family = {joined, *(other for whole, other in twin_datasets(runs) if whole == joined)}
+    seeds = sorted({run.seed for run in runs if run.dataset in family})  # of all, as a chart sets them side by side
     here = [run for run in runs if run.dataset in (joined, cut)]
     schemes = dict.fromkeys(run.goals for run in here if run.dataset == cut and run.goals != "future")
     ways = [(joined, "future"), (cut, "future"), *((cut, goals) for goals in schemes)]
-    seeds = sorted({run.seed for run in here})
     rows = []
     for agent in dict.fromkeys(run.agent for run in here):
         by_way = {way: {r.seed: r for r in here if (r.agent, r.dataset, r.goals) == (agent, *way)} for way in ways}
@@ -149,8 +148,6 @@ def conclusion(rows: Sequence[TwinRow]) -> str:
     counts = sorted({len(row.success.present) for row in rows if row.success.present})
     seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
     text += f" ({seeds} seed{'s' if seeds != '1' else ''})."
-    if len({row.steps for row in rows if row.steps is not None}) > 1:
-        text += " Beware: these runs were trained for different numbers of steps."
     return text
 
 
@@ -230,6 +227,10 @@ def warnings(dataset: str, runs: Sequence[Run]) -> list[str]:
         found.append(f"These runs were evaluated on {sets} different sets of tasks.")
     if len(steps := sorted({run.steps for run in here})) > 1:
         found.append(f"These runs were trained for {', '.join(f'{count:,}' for count in steps)} steps.")
+    for way in dict.fromkeys((run.agent, run.goals) for run in here):
+        sources = {run.source for run in here if (run.agent, run.goals) == way and run.source}
+        if len(sources) > 1:
+            found.append(f"The seeds of {', '.join(way)} were trained by {len(sources)} versions of the code.")
     return found
 
 

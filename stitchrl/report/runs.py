@@ -2,16 +2,22 @@
 
 import csv
 import json
+import math
 import re
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
+
+# What no number of a run depends on, and what the configuration holds a second time under another name.
+UNDECIDING = {"seed", "goals.seed", "workers", "fail_fast", "inner_seeds", "wandb", "again"}
+REPEATED = {"budget.steps", "budget.hidden_dims", "budget.batch_size"}
+
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
 
 
 class BadInput(Exception):
@@ -33,15 +39,24 @@ class Name(NamedTuple):
         match = re.fullmatch(r"([a-z]+)-([a-z]+)-([a-z0-9_]+)((?:-n\d+)?(?:-s\d+)?)-(v\d+)", dataset)
         return cls(*match.groups()) if match else None
 
+    @property
+    def joined(self) -> "Name":
+        """The joined twin of a cut dataset; other datasets are their own."""
+        return self._replace(split=re.sub(r"cut\w*$", "joined", self.split))
+
 
 @dataclass(frozen=True)
 class Run:
     """What summary.json says of one training run. Success is a fraction, the mean of the last three evaluations."""
 
     folder: Path
+    settings: dict[str, Any]  # all that decides its numbers, as far as it is known, by name on the command line
+    source: str | None  # a hash of the code that it ran, None where an earlier version did not keep it
+    curves: dict[str, dict[int, float]] | None  # seen and unseen: success by step
+    calibration: dict[str, dict[float, float]] | None  # by start: the return achieved by target
     dataset: str
     dataset_sha256: str
-    agent: str
+    agent: str  # among others it is named with the settings in which they differ, and so are goals
     goals: str
     seed: int
     steps: int
@@ -60,9 +75,9 @@ class Run:
         return Name.parse(self.dataset)
 
     @property
-    def group(self) -> tuple[str, str, str]:
-        """What runs share that differ in their seed alone."""
-        return self.dataset, self.agent, self.goals
+    def family(self) -> str | Name:
+        """What a dataset and its twins share: runs on them are compared."""
+        return self.name.joined if self.name else self.dataset
 
     def success(self, tasks: Iterable[str], key: str = "success") -> float | None:
         """Mean success over the named tasks, None where the run was not evaluated on all of them.
@@ -115,7 +130,7 @@ def check(value: Any, expected: Any, where: str = "") -> None:
         if value is None and None in expected:
             return
         options = [option for option in expected if option is not None]
-        if any(isinstance(option, type) and isinstance(value, option) for option in options):
+        if any(isinstance(option, type) and is_a(value, option) for option in options):
             return
         expected = options[-1]
     if isinstance(expected, dict):
@@ -131,51 +146,85 @@ def check(value: Any, expected: Any, where: str = "") -> None:
         for i, item in enumerate(value):
             check(item, expected[0], f"{where}{i}.")
     elif expected == "fraction":
-        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        if not any(is_a(value, number) for number in NUMBER) or not 0 <= value <= 1:
             raise ValueError(f"{where[:-1]}: a number from 0 to 1 expected, found {value!r}")
-    elif not isinstance(value, expected):
+    elif not is_a(value, expected):
         raise ValueError(f"{where[:-1]}: {expected.__name__} expected, found {value!r}")
 
 
+def is_a(value: Any, kind: type) -> bool:
+    """Numbers are finite, and true is none of them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def read_run(folder: Path) -> Run:
+    """Raises BadInput where any file in the folder is not what the experiment writes, though tables may not need it."""
     path = folder / "summary.json"
     try:
-        summary = json.loads(path.read_text())
+        summary = json.loads(path.read_text(encoding="utf-8"))
         check(summary, SUMMARY)
+        for i, task in enumerate(summary["tasks"]):
+            for key in ("in_half", "return", "target"):  # which not every task has
+                check(task.get(key), (*NUMBER, None), f"tasks.{i}.{key}.")
+        names = [task["name"] for task in summary["tasks"]]
+        if len(set(names)) < len(names):
+            raise ValueError("tasks: different names expected")
+        if other := {task["expect"] for task in summary["tasks"]} - {"seen", "unseen"}:
+            raise ValueError(f"tasks: seen or unseen expected of each, found {', '.join(map(repr, sorted(other)))}")
+        if keys := [key for key in summary["by_segments"] if not key.isdecimal()]:
+            raise ValueError(f"by_segments: numbers expected, found {keys[0]!r}")
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}; the summary of a finished run expected") from error
     except ValueError as error:  # also what the json and unicode decoders raise
         raise BadInput(f"{path}: not the summary of a finished run: {error}") from error
-    return Run(folder, **{field.name: summary[field.name] for field in fields(Run)[1:]})
+    run = Run(
+        folder,
+        read_settings(folder) | {"steps": summary["steps"]},
+        read_source(folder),
+        read_curves(folder, summary["tasks"]),
+        read_calibration(folder),
+        **{key: summary[key] for key in SUMMARY},
+    )
+    read_data(run)
+    read_trajectories(run)
+    return run
 
 
-def find_runs(paths: Iterable[Path]) -> list[Run]:
-    """All finished runs at or below `paths`, sorted: twins side by side with joined before cut, future goals first."""
-    folders: dict[Path, Path] = {}
-    for path in paths:
-        if not path.is_dir():
-            raise BadInput(f"{path}: {'not a folder' if path.exists() else 'does not exist'}; a run folder expected")
-        found = sorted(file.parent for file in path.rglob("summary.json"))
-        if not found and not any(path.rglob("status.json")):  # one that was begun may stand beside finished ones
-            raise BadInput(f"{path}: no run found; a summary.json expected in it or below it")
-        for folder in found:
-            folders.setdefault(folder.resolve(), folder)  # paths may overlap
-    if not folders:
-        raise BadInput(f"{path}: no finished run found; a summary.json expected in it or below it")
-    runs = sorted((read_run(folder) for folder in folders.values()), key=order)
-    for before, run in pairwise(runs):
-        if before.group == run.group and before.seed == run.seed:
-            raise BadInput(f"{run.folder}: dataset, agent, goals and seed of {before.folder} again; one run expected")
-        if before.group == run.group and before.steps != run.steps:
-            raise BadInput(f"{run.folder}: {run.steps} steps; {before.steps} expected, as in {before.folder}")
-    return runs
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What of the run's configuration decides its numbers; nothing where an earlier version did not keep it."""
+    path = folder / "resolved.yaml"
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), YAML) if path.exists() else {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BadInput(f"{path}: damaged; the configuration of a run as YAML expected") from error
+    if not isinstance(values, dict):
+        raise BadInput(f"{path}: damaged; the configuration of a run as YAML expected")
+    return deciding(values)
 
 
-def order(run: Run) -> tuple:
-    name = run.name or Name(run.dataset, "", "", "", "")
-    kind = 0 if name.split == "joined" else 1 if name.split.startswith("cut") else 2
-    twins = (name.world, name.maze, name.size, name.version)
-    return (*twins, kind, name.split, run.agent, run.goals != "future", run.goals, run.seed)
+def read_source(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / "status.json").read_text(encoding="utf-8"))["origin"]["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def flat(values: dict[str, Any], within: str = "") -> dict[str, Any]:
+    """{"agent": {"lr": 0.1}} -> {"agent.lr": 0.1}; an empty mapping is a value."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{within}{key}.") if isinstance(value, dict) and value else {f"{within}{key}": value}
+    return found
+
+
+def deciding(values: dict[str, Any]) -> dict[str, Any]:
+    """Of a resolved configuration: the settings that decide a run's numbers, by their names on the command line."""
+    found = {key: value for key, value in flat(values).items() if key not in UNDECIDING | REPEATED}
+    if "device" in found:
+        found["device"] = str(found["device"]).partition(":")[0]  # which of several does not matter
+    return found
 
 
 def read_arrays(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray] | None:
@@ -185,7 +234,7 @@ def read_arrays(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray] | No
     try:
         with np.load(path) as file:
             return {key: file[key] for key in keys}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy, zipfile and zlib raise many kinds
         raise BadInput(f"{path}: damaged; an npz file with arrays {', '.join(keys)} expected") from error
 
 
@@ -196,8 +245,8 @@ def read_data(run: Run) -> tuple[np.ndarray, np.ndarray] | None:
     if arrays is None:
         return None
     xy, context = arrays["xy"], arrays["context"]
-    if xy.ndim != 2 or xy.shape[1] != 2 or context.shape != xy.shape[:1]:
-        raise BadInput(f"{path}: xy {xy.shape}, context {context.shape}; xy [P, 2] and context [P] expected")
+    if not are_points(xy) or context.shape != xy.shape[:1] or context.dtype.kind not in "iu":
+        raise BadInput(f"{path}: xy {xy.shape}, context {context.shape}; finite xy [P, 2] and context [P] expected")
     return xy, context
 
 
@@ -214,56 +263,67 @@ def read_trajectories(run: Run) -> list[Trajectory] | None:
     if arrays is None:
         return None
     xy, lengths, task, success = arrays.values()
-    if xy.ndim != 2 or xy.shape[1] != 2 or not len(lengths) == len(task) == len(success) or lengths.sum() != len(xy):
-        raise BadInput(f"{path}: arrays disagree; xy [sum of lengths, 2], and lengths, task, success [E] expected")
+    if (
+        not are_points(xy)
+        or any(array.shape != (len(task),) for array in (lengths, task, success))
+        or lengths.dtype.kind not in "iu"
+        or (lengths < 1).any()
+        or lengths.sum() != len(xy)
+    ):
+        expected = "finite xy [sum of lengths, 2], and lengths, task, success [E] expected"
+        raise BadInput(f"{path}: arrays disagree; {expected}")
+    if unknown := set(map(str, task)) - {task["name"] for task in run.tasks}:
+        raise BadInput(f"{path}: task {min(unknown)!r}; a task of {run.folder / 'summary.json'} expected")
     pieces = np.split(xy, lengths.cumsum()[:-1]) if len(lengths) else []
     return [Trajectory(*row) for row in zip(pieces, map(str, task), map(bool, success), strict=True)]
 
 
-def read_curves(run: Run) -> dict[str, dict[int, float]] | None:
+def are_points(xy: np.ndarray) -> bool:
+    return xy.ndim == 2 and xy.shape[1] == 2 and xy.dtype.kind in "fiu" and bool(np.isfinite(xy).all())
+
+
+def read_curves(folder: Path, tasks: list[dict[str, Any]]) -> dict[str, dict[int, float]] | None:
     """Success by step over seen and over unseen tasks, {"seen": {step: share}, ...}; None without an eval.jsonl."""
-    path = run.folder / "eval.jsonl"
+    path = folder / "eval.jsonl"
     if not path.exists():
         return None
+    expect = {task["name"]: task["expect"] for task in tasks}
     outcomes: dict[tuple[int, str], list[bool]] = defaultdict(list)
-    for i, line in enumerate(path.read_text().splitlines()):
+    for i, line in enumerate(read_lines(path)):
         try:
             row = json.loads(line)
-            outcomes[row["step"], row["task"]].append(row["success"])
+            outcomes[int(row["step"]), str(row["task"])].append(bool(row["success"]))
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{path}, line {i + 1}: an episode with step, task and success expected") from error
-    expect = {task["name"]: task["expect"] for task in run.tasks}
+        if row["task"] not in expect:
+            raise BadInput(f"{path}, line {i + 1}: task {row['task']!r}; a task of {folder / 'summary.json'} expected")
+    for step in {step for step, _ in outcomes}:
+        if lacking := [name for name in expect if (step, name) not in outcomes]:
+            raise BadInput(f"{path}: no episodes of task {lacking[0]!r} at step {step}; all tasks expected")
     shares: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for (step, task), successes in outcomes.items():
-        if task not in expect:
-            raise BadInput(f"{path}: task {task!r}; a task of {run.folder / 'summary.json'} expected")
         shares[expect[task]][step].append(sum(successes) / len(successes))
     return {kind: {step: float(np.mean(of)) for step, of in by_step.items()} for kind, by_step in shares.items()}
 
 
-def read_calibration(run: Run) -> dict[str, dict[float, float]] | None:
+def read_calibration(folder: Path) -> dict[str, dict[float, float]] | None:
     """The return achieved by target by start, {"r1c2": {100.0: 46.2, ...}, ...}; None without a calibration.csv."""
-    path = run.folder / "calibration.csv"
+    path = folder / "calibration.csv"
     if not path.exists():
         return None
     found: dict[str, dict[float, float]] = defaultdict(dict)
     try:
-        for row in csv.DictReader(path.read_text().splitlines()):
+        for row in csv.DictReader(read_lines(path)):
             found[row["start"]][float(row["target"])] = float(row["achieved"])
-    except (ValueError, KeyError, TypeError) as error:
+            if not math.isfinite(found[row["start"]][float(row["target"])] + float(row["target"])):
+                raise ValueError
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise BadInput(f"{path}: damaged; columns start, target, achieved expected") from error
     return dict(found)
 
 
-def find_unfinished(paths: Iterable[Path]) -> list[tuple[Path, str]]:
-    """Folders of runs that were begun and have no summary, and what their status.json says."""
-    found: dict[Path, tuple[Path, str]] = {}
-    for path in paths:
-        for file in sorted(path.rglob("status.json")):
-            if not (file.parent / "summary.json").exists():
-                try:
-                    status = json.loads(file.read_text())["status"]
-                except (OSError, ValueError, KeyError, TypeError):
-                    status = "unknown"
-                found.setdefault(file.parent.resolve(), (file.parent, str(status)))
-    return list(found.values())
+def read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:  # no UTF-8
+        raise BadInput(f"{path}: cannot be read ({error})") from error

@@ -1,0 +1,111 @@
+"""Which runs there are at given folders: finished, not finished, and odd ones, which a report leaves out."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stitchrl.report.runs import BadInput, Name, Run, read_run
+from stitchrl.report.variants import named_by_settings
+
+
+class Found(NamedTuple):
+    runs: list[Run]  # twins side by side with joined before cut, future goals first
+    left_out: list[str]  # a line for each folder that is no run to report, and why
+    unfinished: list[tuple[Path, str]]  # folders of runs that were begun and have no summary, and how they ended
+
+
+def find_runs(paths: Iterable[Path]) -> Found:
+    """All runs at or below `paths`, and those of the sweeps whose records lie there.
+
+    Raises BadInput where a path is no folder, or where there is nothing to report.
+    """
+    folders: dict[Path, tuple[Path, str | None]] = {}  # path and what a job said of it, by resolved path: paths overlap
+    left_out = []
+    for path in paths:
+        if not path.is_dir():
+            raise BadInput(f"{path}: {'not a folder' if path.exists() else 'does not exist'}; a run folder expected")
+        files = sorted(path.rglob("*.json"))
+        found: list[tuple[Path, str | None]] = [
+            (file.parent, None) for file in files if file.name in ("summary.json", "status.json")
+        ]
+        jobs = [(file, job) for file in files if file.stem.isdecimal() and (job := read_job(file)) is not None]
+        for file, job in [(file, job) for file, job in jobs if "runs" in job]:
+            ended = f"{job['status']}: {job['said']}" if job.get("said") else str(job["status"])
+            of_job = [(Path(os.path.normpath(file.parent / run)), ended) for run in job["runs"]]
+            if not of_job and job["status"] != "finished":
+                of_job = [(file, ended)]  # it ended before it had a folder
+            found += of_job
+        if not found and any("runs" not in job for _, job in jobs):
+            left_out.append(f"{path}: a sweep of an earlier version, which does not say where its runs lie; give these")
+        elif not found:
+            left_out.append(f"{path}: no run found; a summary.json expected in it or below it")
+        for folder, said in found:
+            shown, earlier = folders.get(folder.resolve(), (folder, None))
+            folders[folder.resolve()] = (shown, earlier or said)
+    ended_as = {folder: how_it_ended(folder, said) for folder, said in folders.values() if not has_finished(folder)}
+    runs, odd = read_all([folder for folder, _ in folders.values() if folder not in ended_as])
+    unfinished = list(ended_as.items())
+    left_out += odd
+    if not runs:
+        reasons = [*left_out, *(f"{folder}: {ended}" for folder, ended in unfinished)]
+        raise BadInput(f"no finished run found: {'; '.join(reasons)}")
+    return Found(runs, left_out, unfinished)
+
+
+def read_all(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """The runs of these folders in a report's order, and why others are none of them."""
+    runs, odd = [], []
+    for folder in folders:
+        try:
+            runs.append(read_run(folder))
+        except BadInput as error:
+            odd.append(str(error))
+    single: dict[tuple, Run] = {}
+    for run in sorted(named_by_settings(runs), key=order):
+        first = single.setdefault((run.dataset, run.agent, run.goals, run.seed), run)
+        if first is not run:
+            odd.append(f"{run.folder}: the same configuration and seed as {first.folder}; one of them expected")
+    return list(single.values()), odd
+
+
+def read_job(record: Path) -> dict[str, Any] | None:
+    """What a sweep says of one of its jobs; None for another file."""
+    try:
+        job = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(job, dict) or not job.keys() >= {"overrides", "status"}:
+        return None
+    runs = job.get("runs", [])
+    return job if isinstance(runs, list) and all(isinstance(run, str) for run in runs) else None
+
+
+def has_finished(folder: Path) -> bool:
+    """Whether there is a summary, even a damaged one, that is not of a run that failed."""
+    path = folder / "summary.json"
+    if not path.exists():
+        return False
+    try:
+        return "failed" not in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return True
+
+
+def how_it_ended(folder: Path, job: str | None) -> str:
+    """What status.json says, else what the sweep says of the run's job."""
+    try:
+        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+        if job and status["status"] == "running":  # its process is no more, or the sweep goes on
+            return job
+        return f"{status['status']}: {status['reason']}" if status.get("reason") else str(status["status"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return job or "unknown"
+
+
+def order(run: Run) -> tuple:
+    name = run.name or Name(run.dataset, "", "", "", "")
+    kind = 0 if name.split == "joined" else 1 if name.split.startswith("cut") else 2
+    twins = (name.world, name.maze, name.size, name.version)
+    return (*twins, kind, name.split, run.agent, run.goals != "future", run.goals, run.seed)
