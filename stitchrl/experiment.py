@@ -55,6 +55,7 @@ class Settings:
     workers: int
     identity: str  # a hash of all that decides the run's numbers
     wandb: str | None = None  # a project of Weights & Biases that is told of the run
+    again: bool = False  # run anew what has finished
 
 
 def run(
@@ -84,7 +85,7 @@ def run(
 
     torch.manual_seed(settings.seed)
     agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
-    _check_outcomes(agent, spec, goals, settings)
+    check_outcomes(agent, spec, goals, settings)
     agent.fit_scale(dataset.episodes.observations)
     agent.to(device)
     learner = Learner(agent, settings.steps, settings.decay, settings.average, settings.precision)
@@ -258,7 +259,7 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"device: {settings.device!r} given, but PyTorch finds {found} such devices")
 
 
-def _check_outcomes(agent: Agent, spec: DatasetSpec, goals: TrajectorySampler, settings: Settings) -> None:
+def check_outcomes(agent: Agent, spec: DatasetSpec, goals: TrajectorySampler, settings: Settings) -> None:
     """Whether the agent can do with what the dataset asks for, and with how goals are drawn."""
     name = settings.agent_name
     if spec.targets and agent.goal_columns:

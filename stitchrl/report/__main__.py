@@ -1,26 +1,19 @@
 """Tables, figures and a page from run folders alone: `python -m stitchrl.report RUNS... [--out DIR]`."""
 
-import argparse
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from stitchrl.guard import Parser, guarded
 
-from stitchrl.files import write
-from stitchrl.report import tables
-from stitchrl.report.figure import PANELS, save_figure
-from stitchrl.report.formats import as_csv, as_latex, show
-from stitchrl.report.page import render, sections
-from stitchrl.report.rows import conclusion, groups, twin_datasets, twin_rows
-from stitchrl.report.runs import BadInput, Run, find_runs, find_unfinished
+# What takes a second to import is imported where it is used: `--help` and misspelt options are answered at once.
+if TYPE_CHECKING:
+    from rich.console import Console
 
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, as for every other bad input."""
-        self.exit(2, f"{self.prog}: {message}\n")
+    from stitchrl.report.runs import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +22,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--video", action="store_true", help="one episode of each agent in motion, on the page")
     options = parser.parse_args(arguments)
+
+    from rich.console import Console
+
+    from stitchrl.files import write
+    from stitchrl.report import tables
+    from stitchrl.report.figure import PANELS, save_figure
+    from stitchrl.report.formats import as_csv, as_latex
+    from stitchrl.report.page import render, sections
+    from stitchrl.report.rows import groups
+    from stitchrl.report.runs import BadInput, find_runs, find_unfinished
+
     out: Path = options.out
     try:
         runs, unfinished = find_runs(options.runs), find_unfinished(options.runs)
@@ -60,11 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write_text(path: Path, text: str) -> None:
+    from stitchrl.files import write
+
     write(path, lambda beside: beside.write_text(text))
 
 
 def show_all(runs: Sequence[Run], console: Console) -> None:
     """The tables that fit a terminal; the page has the others."""
+    from stitchrl.report import tables
+    from stitchrl.report.formats import show
+    from stitchrl.report.rows import conclusion, twin_datasets, twin_rows
+
     for joined, cut in twin_datasets(runs):
         show(tables.twin_table(runs, joined, cut), console)
         rows = twin_rows(runs, joined, cut)
@@ -78,4 +88,4 @@ def show_all(runs: Sequence[Run], console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    guarded(main)
