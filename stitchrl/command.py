@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints errors itself; it looks when it is imported
 
-from hydra._internal.utils import get_args_parser
+from hydra._internal.utils import _locate, get_args_parser
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, InterpolationResolutionError, OmegaConfBaseException
 
@@ -48,6 +47,8 @@ def checked(values: dict[str, Any]) -> dict[str, Any]:
         values = settings.EXPERIMENT("", values)
         for group, given in (("agent", GIVEN), ("goals", ())):
             values[group] = settings.keywords(group, values[group], _target(group, values[group]), given)
+        if values["steps"] < (evaluations := values["budget"]["evaluations"]):
+            raise ValueError(f"steps: {values['steps']} given, expected at least budget.evaluations, {evaluations}")
     dataset_spec(values["dataset"])
     return values
 
@@ -64,7 +65,7 @@ def dataset_spec(values: dict[str, Any]) -> "DatasetSpec":
 def _target(group: str, values: Any) -> Callable[..., Any]:
     path = values.get("_target_") if isinstance(values, Mapping) else None
     try:
-        found = get_object(path or "")
+        found = _locate(path or "")
     except Exception as error:  # the module's own, too
         raise ValueError(f"{group}._target_: {path!r} cannot be imported: {guard.one_line(error)}") from error
     return found if callable(found) else settings.refuse(f"{group}._target_", path, "the path of a class")
@@ -148,8 +149,10 @@ def readable(error: BaseException) -> BaseException:
             settings.refuse_unknown(prefix, error.key, known)
         except ValueError as unknown:
             return unknown.with_traceback(error.__traceback__)
-    if isinstance(error, MissingConfigException) and (error.missing_cfg_file or "") in EXTRA:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file in EXTRA:
         return ValueError(f"{error.missing_cfg_file}: not installed; pip install 'stitchrl[sweep]'")
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        return ValueError(f"{error.missing_cfg_file}: no such choice; there are {', '.join(error.options)}")
     return ValueError(str(error)) if isinstance(error, HydraException | OmegaConfBaseException) else error
 
 

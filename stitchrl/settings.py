@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
+from stitchrl.mazes import MAPS
+
 Check = Callable[[str, Any], Any]
 
 
@@ -123,11 +125,13 @@ def record(needed: Mapping[str, Check], optional: Mapping[str, Check] | None = N
 
 def refuse_unknown(prefix: str, name: Any, known: Sequence[str] | Mapping[str, Any], value: Any = ...) -> NoReturn:
     """Say that there is no such key, and which one is the nearest. prefix: of the full name, with its dot."""
-    nearest = difflib.get_close_matches(str(name), [str(key) for key in known], n=1, cutoff=0.0)
+    names = [str(key) for key in known]
+    nearest = difflib.get_close_matches(str(name), names, n=1)
     found = "" if value is ... else f"{_shown(value)} given, "
-    raise ValueError(
-        f"{prefix}{name}: {found}no such setting" + (f"; the nearest is {prefix}{nearest[0]}" if nearest else "")
+    expected = (
+        f"; the nearest is {prefix}{nearest[0]}" if nearest else f"; there are {', '.join(names)}" if names else ""
     )
+    raise ValueError(f"{prefix}{name}: {found}no such setting{expected}")
 
 
 # The table.
@@ -146,8 +150,8 @@ def cells(key: str, value: Any) -> Any:
 
 DATASET = record(
     {
-        "world": text,
-        "maze": text,
+        "world": word("pointmaze", "antmaze"),
+        "maze": word(*MAPS),
         "split": matching(r"[\w-]+", "letters and digits"),
         "contexts": many(record({"reset": cells, "goal": cells})),
         "seen": PAIRS,
