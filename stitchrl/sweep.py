@@ -31,13 +31,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from stitchrl.files import write_json
 from stitchrl.interrupt import SIGNALS, Interrupted
 
 POLL = 0.3  # seconds
 GRACE = 60.0  # seconds that a process has to end in order, before it is killed
+CLEAR = "\r\x1b[K"  # goes back to the beginning of a terminal's line and clears it
 SPARSE = 60.0  # seconds between two lines of progress where there is no terminal
 SUPERVISED = "STITCHRL_SUPERVISED"  # in the environment of a process that is to end with its supervisor
 BEGINS = "begins"  # what a job is at before its process has told of anything
@@ -331,24 +331,24 @@ class Sweep:
         (self.folder / "stop").write_text(str(self.stopped_by), encoding="utf-8")
 
     def _watch(self) -> None:
-        shown: set[int] = set()
+        ended: set[int] = set()
         terminal = sys.stderr.isatty()
-        said, said_at = "", time.monotonic()
-        with tqdm(bar_format="{desc}", leave=False, disable=not terminal) as bar:
-            over = False
-            while not over:
-                over = self._over.wait(POLL)  # and once more after it
-                records = sorted(self.records().items())
-                for number, record in records:
-                    if number not in shown and record["status"] != "running":
-                        shown.add(number)
-                        tqdm.write(f"{record['status']} #{number} {record['said']}")
-                line = self.line(dict(records))
-                if terminal:
-                    bar.set_description_str(line[: shutil.get_terminal_size().columns - 1])
-                elif line != said and time.monotonic() - said_at >= SPARSE:
-                    print(line, file=sys.stderr, flush=True)
-                    said, said_at = line, time.monotonic()
+        said, said_at, over = "", time.monotonic(), False
+        while not over:
+            over = self._over.wait(POLL)  # and once more after it
+            records = dict(sorted(self.records().items()))
+            for number, record in records.items():
+                if number not in ended and record["status"] != "running":
+                    ended.add(number)
+                    print(CLEAR if terminal else "", end="", file=sys.stderr, flush=True)
+                    print(f"{record['status']} #{number} {record['said']}", flush=True)
+            line = self.line(records)
+            if terminal:
+                shown = "" if over else line[: shutil.get_terminal_size().columns - 1]
+                print(f"{CLEAR}{shown}", end="", file=sys.stderr, flush=True)
+            elif line != said and time.monotonic() - said_at >= SPARSE:
+                print(line, file=sys.stderr, flush=True)
+                said, said_at = line, time.monotonic()
 
     def line(self, records: dict[int, dict[str, Any]]) -> str:
         """How far the sweep is: `sweep 1/4 | #1 train 45% #2 evaluate 80%`."""

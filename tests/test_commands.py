@@ -40,7 +40,7 @@ def main():
         print("x" * 100_000)
     if sys.argv[1] == "rich":
         from rich.console import Console
-        Console().print("x" * 100_000)
+        Console().print("x")
     if sys.argv[1] == "letters":
         print("\\u2500 \\u00b1 \\u00e9 \\u5b57")
     if sys.argv[1] == "unexpected":
