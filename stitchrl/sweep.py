@@ -118,8 +118,6 @@ def supervise(command: str, config: DictConfig, finished: Finished | None) -> fl
 
 def _run(values: dict[str, Any], out: Path, finished: Finished, child: Callable[[list[str]], str]) -> str:
     """Do a run that is not finished; what it came to, in a line."""
-    from stitchrl.experiment import fail
-
     shown = os.path.relpath(out)
     if finished(values, out):
         return f"{shown}: finished before, not run again"
@@ -127,6 +125,8 @@ def _run(values: dict[str, Any], out: Path, finished: Finished, child: Callable[
     try:
         return child([f"hydra.run.dir='{quoted}'"])
     except Failed as error:
+        from stitchrl.experiment import fail
+
         fail(out, str(error))
         raise
 
@@ -245,7 +245,7 @@ def _read(stop: Path) -> str:
 
 def progress(line: str) -> str | None:
     """What a line of tqdm's tells: the first word and the percentage of its bar; None for any other line."""
-    found = re.match(r"\s*([^\W\d]\w*)\b[^|]*?(\d+)%\|", line)
+    found = re.search(r"^\W*(?:\[A)?([a-z]+)[^|]*?(\d+)%\|", line)
     return f"{found[1]} {found[2]}%" if found else None
 
 

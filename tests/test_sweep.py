@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import hydra
 import pytest
@@ -21,7 +22,7 @@ from hydra.plugins.launcher import Launcher
 from stitchrl import __main__, generate
 from stitchrl.command import CONF, hydra_command
 from stitchrl.data.formats import minari
-from stitchrl.sweep import SUPERVISED, concluded, dealt, job
+from stitchrl.sweep import SUPERVISED, Sweep, concluded, dealt, job, progress
 
 SMALL = ["dataset.transitions=20000", "dataset.min_episodes=5", "steps=20", "agent.hidden_dims=[8,8]"]
 SMALL += ["budget.evaluations=2", "budget.episodes=1", "budget.batch_size=8"]
@@ -50,7 +51,7 @@ class Faulty(GCBC):
 
 # In the place of a run, for what has to do with sweeps alone: it does as `dataset.split` or `agent.lr` says.
 TINY = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 given = {"seed": "0", "agent.lr": "done"} | dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
 folder, deed = given["hydra.run.dir"].strip("'"), given.get("dataset.split", given["agent.lr"])
 if deed == "0.9":
@@ -68,8 +69,35 @@ if deed == "explain":
     sys.exit(2)
 if deed == "kill":
     os.kill(os.getpid(), signal.SIGKILL)
+if deed == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if deed == "wait":
+    def save(*_):
+        open(os.path.join(folder, "saved"), "w")
+        sys.exit(143)
+    signal.signal(signal.SIGTERM, save)
+if deed in ("wait", "stubborn"):
+    print("train mine:  45%|####5     | 9/20 [00:01<00:01]", file=sys.stderr)
+    time.sleep(60)
 open(os.path.join(folder, "done"), "w")
 print(deed, "is done")
+"""
+
+# A sweep of TINY as a command.
+SWEEPER = """
+import hydra
+from stitchrl.command import CONF, guarded, hydra_command
+from stitchrl.sweep import concluded, job
+
+@hydra_command(None, "config")
+@concluded
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+@job("tiny", lambda values, out: (out / "done").exists() and not values["again"])
+def main(config):
+    raise AssertionError("the run itself, in the process of its supervisor")
+
+if __name__ == "__main__":
+    guarded(main)
 """
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
@@ -83,7 +111,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
     @hydra_command(None, "config")
     @concluded
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-    @job("tiny", lambda values, out: (out / "done").exists())
+    @job("tiny", lambda values, out: (out / "done").exists() and not values["again"])
     def main(config) -> None:
         raise AssertionError("the run itself, in the process of its supervisor")
 
@@ -131,11 +159,104 @@ def test_a_sweep_that_is_started_again_does_what_is_left(tiny, capsys: pytest.Ca
     assert tiny("dataset.split=best,better,good", "seed=3") == (0, [])
 
 
+def test_a_finished_run_is_run_anew_where_that_is_asked_for(tiny) -> None:
+    assert tiny("dataset.split=good", "seed=3") == (0, ["good"])
+    assert tiny("dataset.split=good", "seed=3", "again=true") == (0, ["good"])  # of the same folder: it decides nothing
+    assert tiny("dataset.split=good", "seed=3") == (0, [])
+
+
+def test_a_job_whose_settings_cannot_be_used_takes_no_other_along(tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tiny("agent=crl", "dataset.split=good", "dataset.world=nope,pointmaze") == (1, ["good"])
+    printed = capsys.readouterr().out
+    assert "failed #0 dataset.world: 'nope' is not one of" in printed and "1 finished, 1 failed, 0 missing" in printed
+
+
 def test_fail_fast_stops_a_sweep_at_its_first_failure(tiny, capsys: pytest.CaptureFixture[str]) -> None:
     assert tiny("dataset.split=good,raise,better", "fail_fast=true") == (1, ["good", "raise"])
     printed = capsys.readouterr().out
     assert re.search(r"^missing +#2 +dataset.split=better +not begun$", printed, re.MULTILINE)
     assert "1 finished, 1 failed, 1 missing" in printed
+
+
+def waits(folder: Path, number: int) -> None:
+    """Return when the job of a sweep in `folder` has told how far it is."""
+    record = folder / f"{number}.json"
+    while not record.exists() or json.loads(record.read_text())["at"] != "train 45%":
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "number"), [("basic", signal.SIGINT), ("basic", signal.SIGTERM), ("joblib", signal.SIGINT)]
+)
+def test_a_sweep_that_is_interrupted_ends_its_jobs_in_order(
+    launcher: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.py").write_text(TINY)
+    (tmp_path / "sweeper.py").write_text(SWEEPER)
+    jobs = ["+experiment=antmaze_stitch,pointmaze_stitch,antmaze_returns", "dataset.split=wait"]
+    side_by_side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    line = [sys.executable, "sweeper.py", "-m", "hydra.sweep.dir=mine", *jobs, *side_by_side]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    begun = 1 if launcher == "basic" else 2
+    for job_number in range(begun):
+        waits(tmp_path / "mine", job_number)
+    process.send_signal(number)
+    printed, said = process.communicate()
+    assert process.returncode == 128 + number
+    assert said == f"stitchrl: stopped by {number.name}: the same command goes on with what is left\n"
+    assert f"0 finished, 0 failed, {begun} interrupted, {3 - begun} missing" in printed
+    assert f"interrupted  #0  +experiment=antmaze_stitch    stopped: {number.name}" in printed
+    assert len(list(tmp_path.glob("runs/*/*/saved"))) == begun
+
+
+def test_a_process_that_does_not_end_in_time_is_killed(
+    tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("stitchrl.sweep.GRACE", 0.2)
+
+    def interrupt() -> None:
+        waits(tmp_path / "mine", 0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = Thread(target=interrupt)
+    thread.start()
+    assert tiny("dataset.split=stubborn,good", "hydra.sweep.dir=mine") == (130, ["stubborn"])
+    thread.join()
+    assert "failed #0 killed by signal SIGKILL, 0.2 s after SIGTERM" in capsys.readouterr().out
+
+
+def test_a_sweep_tells_what_each_job_is_at() -> None:
+    bars = {
+        "train gcbc-stitch-s0-e4d4d10f:  45%|####5     | 9000/20000 [00:10<00:12, 900 updates/s]": "train 45%",
+        "\x1b[Aevaluate:   8%|7         | 4/50 [00:01<00:11]": "evaluate 8%",
+        "collect pointmaze-umaze-regions-n20000-v0: 100%|##########| 20.0k/20.0k [00:03<00:00]": "collect 100%",
+        "train gcbc: 20.0k steps [00:03, 6.55k steps/s]": None,
+        "stitchrl: 50% of its positions lie in the maze": None,
+        "": None,
+    }
+    assert {line: progress(line) for line in bars} == bars
+    records = {
+        0: {"status": "finished", "said": "good"},
+        1: {"status": "running", "at": "train 45%"},
+        2: {"status": "running", "at": "evaluate 80%"},
+    }
+    sweep = Sweep.__new__(Sweep)
+    sweep.total, sweep.stopped_by = 4, None
+    assert sweep.line(records) == "sweep 1/4 | #1 train 45% #2 evaluate 80%"
+    sweep.total = None
+    assert sweep.line({}) == "sweep 0/?"
+
+
+def test_progress_is_sparse_where_there_is_no_terminal(
+    tiny, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tiny("dataset.split=good,better")[0] == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("stitchrl.sweep.SPARSE", 0.0)
+    assert tiny("dataset.split=good,better", "again=true")[0] == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "sweep 2/2" and len(lines) == len(set(lines)) <= 5  # a line for each change alone
 
 
 @pytest.mark.parametrize("choice", ["hydra/sweeper=tune", "agent="])
