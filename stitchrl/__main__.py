@@ -4,53 +4,64 @@ import os
 from pathlib import Path
 from typing import Any
 
-from stitchrl.command import CONF, guarded, identity, one_line, plain  # first: it sets up Hydra's error handling
+from stitchrl.command import (  # first: it sets up Hydra's error handling
+    CONF,
+    checked,
+    dataset_spec,
+    guarded,
+    hydra_command,
+    identity,
+    one_line,
+    plain,
+)
 
 import hydra  # isort: skip
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from stitchrl import experiment
-from stitchrl.code_hash import source_hash
-from stitchrl.data.formats import minari
-from stitchrl.files import locked
-from stitchrl.mazes import Maze
 from stitchrl.sweep import concluded, job
-from stitchrl.types import DatasetSpec
 
-
-def dataset_spec(values: dict[str, Any]) -> DatasetSpec:
-    """The specification that a dataset's YAML gives."""
-    return DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
+# What takes seconds to import is imported where it is used: `--help` and misspelt options are answered at once.
 
 
 def finished(values: dict[str, Any], out: Path) -> bool:
     """Whether the run of this configuration has finished in folder `out`, on the dataset that is stored now."""
+    from stitchrl import status
+    from stitchrl.code_hash import source_hash
+    from stitchrl.data.formats import minari
+
     name = dataset_spec(values["dataset"]).name
-    if not minari.folder(name).exists():
+    if values["again"] or not minari.folder(name).exists():
         return False
     sha256 = minari.read_metadata(name)["manifest"]["dataset_sha256"]
     source = source_hash(values["agent"], values["goals"])
-    origin = experiment.make_origin(sha256, values["seed"], identity(values), source)
-    return not values["again"] and experiment.is_finished(out, origin)
+    return status.is_finished(out, status.make_origin(sha256, values["seed"], identity(values), source))
 
 
+@hydra_command(__doc__, "config")
 @concluded
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 @job("stitchrl", finished)
 def main(config: DictConfig) -> None:
-    out = Path(HydraConfig.get().runtime.output_dir)
+    from stitchrl import status
+    from stitchrl.files import locked
+
+    values, out = checked(plain(config)), Path(HydraConfig.get().runtime.output_dir)
     with locked(out / ".lock"):
         try:
-            run(config, out)
+            run(values, out)
         except Exception as error:
-            experiment.fail(out, one_line(error))
+            status.fail(out, one_line(error))
             raise
 
 
-def run(config: DictConfig, out: Path) -> None:
-    values, choices = plain(config), HydraConfig.get().runtime.choices
+def run(values: dict[str, Any], out: Path) -> None:
+    from stitchrl import experiment
+    from stitchrl.code_hash import source_hash
+    from stitchrl.worlds import make_world
+
+    choices = HydraConfig.get().runtime.choices
     settings = experiment.Settings(
         agent_name=choices["agent"],
         goals_name=choices["goals"],
@@ -65,12 +76,15 @@ def run(config: DictConfig, out: Path) -> None:
         workers=values["workers"] or os.cpu_count() or 1,
         identity=identity(values),
         source=source_hash(values["agent"], values["goals"]),
-        again=values["again"],
         wandb=values["wandb"],
+        again=values["again"],
     )
     spec = dataset_spec(values["dataset"])
-    make_agent, goals = instantiate(config.agent, _partial_=True), instantiate(config.goals)
-    (out / "resolved.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)))
+    make_agent, goals = instantiate(values["agent"], _partial_=True), instantiate(values["goals"])
+    world = make_world(spec.world, spec.maze)
+    agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
+    experiment.check_outcomes(agent, spec, goals, settings)  # before a dataset is generated for nothing
+    (out / "resolved.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
     summary = experiment.run(spec, make_agent, goals, settings, out)
     shown = {key: summary[key] and summary[key]["success"] for key in ("seen", "unseen")}
     print(f"{os.path.relpath(out)}: seen {shown['seen']}, unseen {shown['unseen']}")

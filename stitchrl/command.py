@@ -1,26 +1,36 @@
-"""What the Hydra commands share: where the configuration lies, the run's identity, errors in one line."""
+"""What the Hydra commands share: where the configuration lies, its values, the run's identity, errors in one line."""
 
+import functools
 import hashlib
 import json
 import os
-import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints errors itself; it looks when it is imported
 
+from hydra._internal.utils import _locate, get_args_parser
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, InterpolationResolutionError, OmegaConfBaseException
 
-from stitchrl.interrupt import Interrupted, interruptible
+from stitchrl import guard, settings
+from stitchrl.guard import guarded
+
+if TYPE_CHECKING:
+    from stitchrl.types import DatasetSpec
+
+__all__ = ["guarded"]  # for the commands
 
 PACKAGE = Path(__file__).parent
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
 
 UNDECIDING = ("workers", "fail_fast", "inner_seeds", "wandb", "again")  # keys that no number of a run depends on
+GIVEN = ("observation_dim", "action_dim")  # to an agent, by the world
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -29,38 +39,91 @@ def plain(config: DictConfig) -> dict[str, Any]:
             for key in config if key != "hydra"}  # fmt: skip
 
 
+def checked(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a command as they are used. Raises ValueError that names the key that is wrong."""
+    if "agent" not in values:
+        values = settings.GENERATE("", values)
+    else:
+        values = settings.EXPERIMENT("", values)
+        for group, given in (("agent", GIVEN), ("goals", ())):
+            values[group] = settings.keywords(group, values[group], _target(group, values[group]), given)
+        if values["steps"] < (evaluations := values["budget"]["evaluations"]):
+            raise ValueError(f"steps: {values['steps']} given, expected at least budget.evaluations, {evaluations}")
+    dataset_spec(values["dataset"])
+    return values
+
+
+def dataset_spec(values: dict[str, Any]) -> "DatasetSpec":
+    """The specification that a dataset's YAML gives. Raises ValueError that names the key that is wrong."""
+    from stitchrl.mazes import Maze
+    from stitchrl.types import DatasetSpec
+
+    values = settings.DATASET("dataset", values)
+    return DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
+
+
+def _target(group: str, values: Any) -> Callable[..., Any]:
+    path = values.get("_target_") if isinstance(values, Mapping) else None
+    try:
+        found = _locate(path or "")
+    except Exception as error:  # the module's own, too
+        raise ValueError(f"{group}._target_: {path!r} cannot be imported: {guard.one_line(error)}") from error
+    return found if callable(found) else settings.refuse(f"{group}._target_", path, "the path of a class")
+
+
 def identity(values: dict[str, Any]) -> str:
     """A hash of all in a configuration that decides a run's numbers."""
     deciding = {key: value for key, value in values.items() if key not in UNDECIDING}
     deciding["device"] = str(values["device"]).partition(":")[0]  # which of several does not matter
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_same(deciding), sort_keys=True).encode()).hexdigest()
+
+
+def _same(value: Any) -> Any:
+    """Equal numbers in one form, however they were written: 1e5, 100000.0 and 100000."""
+    if isinstance(value, Mapping):
+        return {key: _same(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_same(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def run_name(values: dict[str, Any], choices: Mapping[str, Any]) -> str:
     """The name of a run's folder: its agent, goals and seed, and its identity."""
-    return f"{choices['agent']}-{choices['goals']}-s{values['seed']}-{identity(values)[:8]}"
+    seed = _same(values["seed"])
+    return f"{choices['agent']}-{choices['goals']}-s{seed}-{identity(values)[:8]}"
 
 
 def _folder(_root_: DictConfig) -> str:
-    return run_name(plain(_root_), _root_.hydra.runtime.choices)
+    """Of a run; none of its own for a job of a sweep that cannot be, since it is the job that has to say so."""
+    try:
+        return run_name(plain(_root_), _root_.hydra.runtime.choices)
+    except Exception:
+        if _root_.hydra.mode == RunMode.MULTIRUN:
+            return "."
+        raise
 
 
 def _by_world(values: dict[str, Any], _root_: DictConfig) -> Any:
     """The published value for the dataset's world."""
     if _root_.dataset.world not in values:
         raise ValueError(f"dataset.world: {_root_.dataset.world!r} is not one of {', '.join(values)}")
-    return values[_root_.dataset.world]
+    return _node(values[_root_.dataset.world])
 
 
 def _within_budget(key: str, published: Any, _root_: DictConfig) -> Any:
     """What the budget says of `key`, or the agent's published value where it says nothing."""
     chosen = _root_.budget[key]
-    return published if chosen is None else chosen
+    return _node(published if chosen is None else chosen)
 
 
 def _for_goals(value: Any, _root_: DictConfig) -> Any:
     """A setting for goals; null where the dataset asks for returns."""
-    return None if _root_.dataset.get("rewards") else value
+    return None if _root_.dataset.get("rewards") else _node(value)
+
+
+def _node(value: Any) -> Any:
+    """A resolver's value: OmegaConf cannot put plain lists into a configuration that it resolves as a whole."""
+    return OmegaConf.create(value) if isinstance(value, list | dict) else value
 
 
 OmegaConf.register_new_resolver("identity", _folder, replace=True)
@@ -69,34 +132,73 @@ OmegaConf.register_new_resolver("within_budget", _within_budget, replace=True)
 OmegaConf.register_new_resolver("for_goals", _for_goals, replace=True)
 
 
-UNUSABLE = (HydraException, OmegaConfBaseException, ValueError, OSError)  # what the user can mend
-LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
-EXTRA = ("hydra/sweeper/optuna", *(f"hydra/launcher/{name}" for name in LAUNCHERS))  # of the extra `sweep`
+EXTRA = ("hydra/sweeper/optuna", "hydra/launcher/submitit_local", "hydra/launcher/submitit_slurm")  # `sweep` has them
+
+
+WRAPPERS = (HydraException, InterpolationResolutionError)
+
+
+def readable(error: BaseException) -> BaseException:
+    """An error of Hydra's or OmegaConf's as one that says in a line what is wrong; any other as it is."""
+    while isinstance(error, WRAPPERS) and isinstance(cause := error.__cause__ or error.__context__, Exception):
+        error = cause  # what a constructor or a resolver raised
+    if isinstance(error, ConfigAttributeError | ConfigKeyError) and OmegaConf.is_dict(error.parent_node):
+        known = [str(key) for key in error.parent_node if key != "hydra"]
+        prefix = (error.full_key or "").removesuffix(str(error.key))
+        try:
+            settings.refuse_unknown(prefix, error.key, known)
+        except ValueError as unknown:
+            return unknown.with_traceback(error.__traceback__)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file in EXTRA:
+        return ValueError(f"{error.missing_cfg_file}: not installed; pip install 'stitchrl[sweep]'")
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        return ValueError(f"{error.missing_cfg_file}: no such choice; there are {', '.join(error.options)}")
+    return ValueError(str(error)) if isinstance(error, HydraException | OmegaConfBaseException) else error
 
 
 def one_line(error: BaseException) -> str:
     """What is wrong, without line breaks; with the kind of error where it is not one that the user can mend."""
-    while isinstance(error, HydraException) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # Hydra wraps what a constructor raised
-    line = " ".join(str(error).split())
-    if isinstance(error, MissingConfigException) and (error.missing_cfg_file or "") in EXTRA:
-        return f"{error.missing_cfg_file}: not installed; pip install 'stitchrl[sweep]'"
-    return line if isinstance(error, UNUSABLE) else f"{type(error).__name__}: {line}"
+    return guard.one_line(readable(error))
 
 
-def explain(error: Exception) -> int:
+def explain(error: BaseException) -> int:
     """Say in one line on stderr what is wrong; the exit status."""
-    print(f"stitchrl: {one_line(error)}", file=sys.stderr)
-    return 2
+    return guard.explain(readable(error))
 
 
-def guarded(main: Callable[[], None]) -> None:
-    """Run a command; errors from outside its job, such as an unknown option, become one line too."""
-    try:
-        with interruptible():
-            main()
-    except Interrupted as stop:
-        print(f"stitchrl: {stop}", file=sys.stderr)
-        sys.exit(stop.status)
-    except UNUSABLE as error:
-        sys.exit(explain(error))
+def hydra_command(usage: str | None, name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """A command of Hydra's whose errors, also those outside its job, say in a line what is wrong.
+
+    usage: what --help begins with. name: of its configuration.
+    """
+
+    def decorate(main: Callable[[], None]) -> Callable[[], None]:
+        @functools.wraps(main)
+        def run() -> None:
+            parser = get_args_parser()
+            parser.error = guard.refuse_arguments  # type: ignore[method-assign]
+            if parser.parse_args().help:
+                return print(help_text(usage or "", name))
+            try:
+                main()
+            except (HydraException, OmegaConfBaseException) as error:
+                raise readable(error) from error
+
+        return run
+
+    return decorate
+
+
+def help_text(usage: str, name: str) -> str:
+    """What can be chosen and set. Hydra's own text takes it most of a second to put together."""
+    values = (CONF / f"{name}.yaml").read_text(encoding="utf-8").partition("- _self_\n")[2].partition("\nhydra:\n")[0]
+    lines = [usage, "Choices, each a file in conf/:\n"]
+    for group in ("experiment", "dataset", "agent", "goals", "budget") if name == "config" else ("dataset",):
+        names = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+        title = "+experiment=" if group == "experiment" else f"{group}="
+        lines.append(textwrap.fill(names, 100, initial_indent=f"  {title:13}", subsequent_indent=" " * 15))
+    lines += ["\nSettings, each given as key=value:", textwrap.indent(values, "  ")]
+    lines.append(
+        "The keys of a choice are given as agent.lr=1e-3; --cfg job shows them all, --hydra-help Hydra's options."
+    )
+    return "\n".join(lines)

@@ -14,34 +14,32 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+from stitchrl.guard import Parser, guarded
 
-from stitchrl.audit.positions import POSITION, check_columns
-from stitchrl.audit.tasks import read_tasks
-from stitchrl.command import guarded
-from stitchrl.data.cut import cut
-from stitchrl.data.formats import is_file, open_source, place, write
-from stitchrl.data.formats.minari import LAYOUTS
-from stitchrl.data.formats.source import Source, of_episodes
-from stitchrl.types import Task
+# What takes seconds to import is imported where it is used: `--help` and misspelt options are answered at once.
+if TYPE_CHECKING:
+    from stitchrl.data.formats.source import Source
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m stitchrl.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", metavar="SRC")
     parser.add_argument("destination", metavar="DST")
     parser.add_argument("--overwrite", action="store_true", help="replace DST")
-    parser.add_argument(
-        "--minari-format", choices=LAYOUTS, help="of a Minari DST, hdf5 unless given; the others need pyarrow"
-    )
+    layouts = "of a Minari DST: hdf5 (default), arrow or parquet; the latter two need pyarrow"
+    parser.add_argument("--minari-format", choices=["hdf5", "arrow", "parquet"], metavar="FORMAT", help=layouts)
     parser.add_argument("--unsafe-pickle", action="store_true", help="read a pickle, which may run any code")
     parser.add_argument("--cut", type=int, metavar="STEPS", help="cut episodes into pieces of so many steps")
     parser.add_argument("--tasks", type=Path, help="with --cut: no piece joins an unseen task of this file")
     parser.add_argument("--seed", type=int, default=0, help="with --cut: of the phase at which episodes are cut")
     options = parser.parse_args()
+
+    from stitchrl.data.formats import is_file, open_source, place, write
+
     if options.tasks and not options.cut:
         raise ValueError("--tasks: only --cut needs them")
     if options.minari_format and is_file(options.destination):
@@ -65,7 +63,15 @@ def main() -> None:
     print(f"{options.destination}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions, sha256 {sha256}")
 
 
-def _cut(source: Source, steps: int, tasks_file: Path | None, seed: int) -> Source:
+def _cut(source: "Source", steps: int, tasks_file: Path | None, seed: int) -> "Source":
+    import numpy as np
+
+    from stitchrl.audit.positions import POSITION, check_columns
+    from stitchrl.audit.tasks import read_tasks
+    from stitchrl.data.cut import cut
+    from stitchrl.data.formats.source import of_episodes
+    from stitchrl.types import Task
+
     if steps < 1:
         raise ValueError(f"--cut: {steps} given, a positive number of steps expected")
     columns, tasks = POSITION, list[Task]()

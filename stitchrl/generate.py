@@ -6,16 +6,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stitchrl.command import CONF, guarded, plain  # first: it sets up Hydra's error handling
+from stitchrl.command import CONF, checked, dataset_spec, guarded, hydra_command, plain  # first: it sets up Hydra
 
 import hydra  # isort: skip
-import numpy as np
 from omegaconf import DictConfig
 
-from stitchrl import factory
-from stitchrl.__main__ import dataset_spec
-from stitchrl.data.formats import minari, write
-from stitchrl.report.card import write_card
 from stitchrl.sweep import concluded, job
 
 if TYPE_CHECKING:
@@ -25,15 +20,19 @@ SUFFIXES = {"minari": "", "d4rl": ".hdf5", "ogbench": ".npz"}
 PUBLISHED = CONF.parent / "datasets"  # the cards of a checkout
 
 
+@hydra_command(__doc__, "generate")
 @concluded
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="generate")
 @job("stitchrl.generate")
 def main(config: DictConfig) -> None:
-    values = plain(config)
+    import numpy as np
+
+    from stitchrl import factory
+    from stitchrl.data.formats import minari
+    from stitchrl.report.card import write_card
+
+    values = checked(plain(config))
     spec = dataset_spec(values["dataset"])
-    for format_ in values["export"]:
-        if format_ not in SUFFIXES:
-            raise ValueError(f"export: {format_!r} is not one of {', '.join(SUFFIXES)}")
     check_exports(spec, values["export"], Path(values["export_to"]))
     if not (values["if_missing"] and minari.folder(spec.name).exists()):
         factory.generate(spec, values["workers"] or os.cpu_count() or 1, values["if_missing"])
@@ -76,6 +75,8 @@ def check_exports(spec: "DatasetSpec", formats: list[str], folder: Path) -> None
 
 def export(name: str, formats: list[str], folder: Path) -> None:
     """Write a stored dataset in other formats, and say on stderr what they do not hold."""
+    from stitchrl.data.formats import minari, write
+
     for format_ in formats:
         if format_ != "minari":  # where it lives already
             path = folder / (name + SUFFIXES[format_])

@@ -1,46 +1,56 @@
 """Sweeps: each Hydra job supervises one process that does the run, so that whatever becomes of it, other jobs go on.
 
 The sweep's folder (hydra.sweep.dir) is all that the command and its jobs share, so any launcher will do. It holds for
-each job, by number, <n>.json (where its runs lie, and what it came to) and <n>.log (what its process said), and `stop`
-where fail_fast stopped it.
+each job, by number, <n>.json (where its runs lie, how far it is, then what it came to) and <n>.log (what its process
+said), and `stop` where the sweep is to end early, which says why.
 """
 
 import copy
 import functools
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, current_thread, main_thread
+from types import FrameType
 from typing import IO, Any
 
-from stitchrl.command import UNUSABLE, explain, one_line, plain, run_name  # first: it sets up Hydra's error handling
+from stitchrl.command import checked, explain, one_line, plain, run_name  # first: it sets up Hydra's error handling
 
-import torch  # isort: skip
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # isort: skip
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from tqdm import tqdm
 
-from stitchrl.experiment import fail
 from stitchrl.files import write_json
+from stitchrl.interrupt import SIGNALS, Interrupted
 
 POLL = 0.3  # seconds
+GRACE = 60.0  # seconds that a process has to end in order, before it is killed
+CLEAR = "\r\x1b[K"  # goes back to the beginning of a terminal's line and clears it
+SPARSE = 60.0  # seconds between two lines of progress where there is no terminal
 SUPERVISED = "STITCHRL_SUPERVISED"  # in the environment of a process that is to end with its supervisor
+BEGINS = "begins"  # what a job is at before its process has told of anything
 
 Finished = Callable[[dict[str, Any], Path], bool]  # the resolved configuration of a run, its folder
 
 
 class Failed(Exception):
     """Why the process of a job failed."""
+
+
+class Stopped(Exception):
+    """Why the process of a job was asked to stop. Its run goes on when it is started again."""
 
 
 def job(command: str, finished: Finished | None = None) -> Callable[[Callable[[DictConfig], None]], Callable]:
@@ -59,7 +69,7 @@ def job(command: str, finished: Finished | None = None) -> Callable[[Callable[[D
                 Thread(target=_end_with_supervisor, daemon=True).start()
             try:
                 function(config)
-            except UNUSABLE as error:
+            except Exception as error:
                 sys.exit(explain(error))
             return None
 
@@ -73,21 +83,28 @@ def supervise(command: str, config: DictConfig, finished: Finished | None) -> fl
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.cwd) / hydra.sweep.dir
     record, stop = folder / f"{hydra.job.num}.json", folder / "stop"
+    if _sweep is None and current_thread() is main_thread():
+        # A terminal's Ctrl-C is sent to a launcher's processes, too. They end by the sweep's word, each job in order.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     if stop.exists():
         return None
     job: dict[str, Any] = {"overrides": list(hydra.overrides.task), "runs": []}
     objective = None
 
+    def tell(**what: str) -> None:
+        with suppress(OSError):  # a full disk: the job will be missing
+            write_json(record, job | what)
+
     def begun(values: dict[str, Any], out: Path) -> bool:
         """Notes where the run lies, as seen from the record, for the report; whether it need not be started again."""
         job["runs"].append(os.path.relpath(out, folder))
-        write_json(record, job | {"status": "running"})
+        tell(status="running", at=BEGINS)
         return finished is not None and finished(values, out)
 
     try:
-        write_json(record, job | {"status": "running"})
-        with open(folder / f"{hydra.job.num}.log", "w") as log:
-            child = functools.partial(_process, command, config, log, stop)
+        tell(status="running", at=BEGINS)
+        with open(folder / f"{hydra.job.num}.log", "w", encoding="utf-8") as log:
+            child = functools.partial(_process, command, config, log, stop, tell)
             if finished is None:
                 said = child([])
             elif _optimises(hydra):
@@ -95,13 +112,13 @@ def supervise(command: str, config: DictConfig, finished: Finished | None) -> fl
                 objective, said = _mean_unseen(config, begun, child)
             else:
                 said = _run(plain(config), Path(hydra.runtime.output_dir), begun, child)
-        outcome = {"status": "finished", "said": said}
+        tell(status="finished", said=said)
+    except Stopped as error:
+        tell(status="interrupted", said=str(error))
     except Exception as error:
-        outcome = {"status": "failed", "said": str(error) if isinstance(error, Failed) else one_line(error)}
-        if config.fail_fast:
-            stop.touch()
-    with suppress(OSError):  # a full disk: the job will be missing
-        write_json(record, job | outcome)
+        tell(status="failed", said=str(error) if isinstance(error, Failed) else one_line(error))
+        if config.fail_fast and not stop.exists():
+            stop.write_text(f"job #{hydra.job.num} failed", encoding="utf-8")
     return objective
 
 
@@ -114,6 +131,8 @@ def _run(values: dict[str, Any], out: Path, finished: Finished, child: Callable[
     try:
         return child([f"hydra.run.dir='{quoted}'"])
     except Failed as error:
+        from stitchrl.status import fail
+
         fail(out, str(error))
         raise
 
@@ -128,7 +147,7 @@ def _mean_unseen(config: DictConfig, finished: Finished, child: Callable[[list[s
         values = plain(of_seed)
         out = Path(hydra.runtime.output_dir).with_name(run_name(values, hydra.runtime.choices))
         _run(values, out, finished, lambda arguments, seed=seed: child([f"seed={seed}", *arguments]))  # type: ignore[misc]
-        unseen.append(json.loads((out / "summary.json").read_text())["unseen"]["success"])
+        unseen.append(json.loads((out / "summary.json").read_text(encoding="utf-8"))["unseen"]["success"])
     mean = sum(unseen) / len(unseen)
     return mean, f"unseen {mean:.4f}, the mean of {', '.join(map(str, unseen))}"
 
@@ -145,8 +164,13 @@ def _optimises(hydra: Any) -> bool:
     return hydra.runtime.choices["hydra/sweeper"] != "basic"
 
 
-def _process(command: str, config: DictConfig, log: IO[str], stop: Path, arguments: list[str]) -> str:
-    """Run the command with the job's overrides and more arguments; the last line of its stdout. Raises Failed."""
+def _process(
+    command: str, config: DictConfig, log: IO[str], stop: Path, tell: Callable[..., None], arguments: list[str]
+) -> str:
+    """Run the command with the job's overrides and more arguments; the last line of its stdout.
+
+    tell: of how far it is. Raises Failed, or Stopped where `stop` was there or the process was interrupted.
+    """
     hydra = HydraConfig.get()
     sources = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
     options = [option for path in sources for option in ("--config-dir", path)]
@@ -154,19 +178,31 @@ def _process(command: str, config: DictConfig, log: IO[str], stop: Path, argumen
     if config.workers == 0 and hydra.runtime.choices["hydra/launcher"] != "basic":
         arguments = ["workers=1", *arguments]  # jobs run side by side
     environment = os.environ | {SUPERVISED: "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment["PYTHONIOENCODING"] = "utf-8"
     if config.get("device") == "cuda":
         environment["CUDA_VISIBLE_DEVICES"] = dealt(hydra.job.num, os.environ.get("CUDA_VISIBLE_DEVICES"))
     line = [sys.executable, "-m", command, *options, *hydra.overrides.task, *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        line, cwd=hydra.runtime.cwd, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True, errors="replace"
+        line,
+        cwd=hydra.runtime.cwd,
+        env=environment,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,  # so that a terminal's Ctrl-C comes to it once, by way of its supervisor
     ) as child:
         last = {"stdout": "", "stderr": ""}
+        at = told = BEGINS
 
         def follow(name: str) -> None:
+            nonlocal at
             for said in getattr(child, name):  # a progress bar's carriage returns end lines too
                 if said.strip():
                     last[name] = said.strip()
+                at = progress(said) or at
                 with suppress(OSError):  # a full disk
                     log.write(said)
                     log.flush()
@@ -174,38 +210,78 @@ def _process(command: str, config: DictConfig, log: IO[str], stop: Path, argumen
         followers = [Thread(target=follow, args=[name]) for name in last]
         for follower in followers:
             follower.start()
+        deadline = None  # by when the process has to end
         try:
             while child.poll() is None:
-                if stop.exists():
+                if stop.exists() and deadline is None:
+                    child.terminate()
+                    deadline = time.monotonic() + GRACE
+                if deadline is not None and time.monotonic() > deadline:
                     child.kill()
+                if at != told:
+                    tell(status="running", at=(told := at))
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(POLL)
         finally:
-            child.kill()
+            child.kill()  # the supervisor itself is told to go at once
             for follower in followers:
                 follower.join()
+    if child.returncode == 0:
+        return last["stdout"]
+    if deadline is not None and child.returncode != -signal.SIGKILL:
+        raise Stopped(f"stopped: {_read(stop)}")
+    if child.returncode in INTERRUPTED:
+        raise Stopped(last["stderr"].removeprefix("stitchrl: "))
     if child.returncode < 0:
         name = signal.Signals(-child.returncode).name
-        raise Failed("stopped, since another job failed" if stop.exists() else f"killed by signal {name}")
-    if child.returncode:
-        raise Failed(last["stderr"].removeprefix("stitchrl: ") or f"exit status {child.returncode}")
-    return last["stdout"]
+        raise Failed(f"killed by signal {name}" + ("" if deadline is None else f", {GRACE:g} s after SIGTERM"))
+    raise Failed(last["stderr"].removeprefix("stitchrl: ") or f"exit status {child.returncode}")
+
+
+INTERRUPTED = [128 + number for number in SIGNALS]  # exit statuses of a process that a signal has stopped
+
+
+def _read(stop: Path) -> str:
+    """Why a sweep is to end early."""
+    try:
+        return stop.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def progress(line: str) -> str | None:
+    """What a line of tqdm's tells: the first word and the percentage of its bar; None for any other line."""
+    found = re.search(r"^\W*(?:\[A)?([a-z]+)[^|]*?(\d+)%\|", line)
+    return f"{found[1]} {found[2]}%" if found else None
 
 
 def _end_with_supervisor() -> None:
     """A process that nobody watches would meet the one that is started in its place when the sweep is started again."""
     os.read(0, 1)  # nothing is ever written: it returns when the supervisor is no more
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def dealt(number: int, visible: str | None) -> str:
     """The GPU of a job. visible: $CUDA_VISIBLE_DEVICES."""
+    import torch
+
     names = [str(i) for i in range(torch.cuda.device_count())] if visible is None else visible.split(",")
     return names[number % len(names)] if names else ""
 
 
 class Watch(Callback):
-    """Has the command that starts a sweep watch it. Configured in hydra.callbacks; Hydra calls it."""
+    """Looks at settings before anything is made of them, and has the command that starts a sweep watch it.
+
+    Configured in hydra.callbacks; Hydra calls it.
+    """
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        try:
+            checked(plain(config))
+        except Exception as error:
+            sys.exit(explain(error))  # of exceptions that are raised here Hydra only warns
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         global _sweep
@@ -215,8 +291,8 @@ class Watch(Callback):
             jobs = planned(config)
             total = len(jobs) or config.hydra.sweeper.get("n_trials")
             _sweep = Sweep(Path(config.hydra.sweep.dir), jobs, total)
-        except UNUSABLE as error:
-            sys.exit(explain(error))  # of exceptions that are raised here Hydra only warns
+        except Exception as error:
+            sys.exit(explain(error))
 
 
 _sweep: "Sweep | None" = None  # Hydra tells the callback of it, and main ends it
@@ -234,34 +310,62 @@ def planned(config: DictConfig) -> list[list[str]]:
 
 
 class Sweep:
-    """A sweep as the command sees that started it: a line for each job that ends, a bar, and a table at the end.
+    """A sweep as the command sees that started it: a line for each job that ends, how far the others are, and a table
+    at the end. The first signal asks its jobs to end in order; another one ends the sweep as it is.
 
     jobs: the overrides of each, as far as they are known. total: how many are expected, None if unknown.
     """
 
     def __init__(self, folder: Path, jobs: list[list[str]], total: int | None):
         self.folder, self.jobs, self.total = folder, jobs, total
+        self.stopped_by: Interrupted | None = None
         for stale in [folder / "stop", *self._paths()]:  # of an earlier sweep, where the user named the folder
             stale.unlink(missing_ok=True)
+        self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        for number, handler in self._handlers.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, self._stop)
         self._over = Event()
         self._watcher = Thread(target=self._watch, daemon=True)
         self._watcher.start()
 
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        if self.stopped_by is not None:
+            raise Interrupted(number)
+        self.stopped_by = Interrupted(number)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "stop").write_text(str(self.stopped_by), encoding="utf-8")
+
     def _watch(self) -> None:
-        shown: set[int] = set()
-        with tqdm(total=self.total, desc="sweep", unit=" jobs", delay=POLL) as bar:
-            over = False
-            while not over:
-                over = self._over.wait(POLL)  # and once more after it
-                for number, record in sorted(self.records().items()):
-                    if number not in shown and record["status"] != "running":
-                        shown.add(number)
-                        tqdm.write(f"{record['status']} #{number} {record['said']}")
-                        bar.update()
+        ended: set[int] = set()
+        terminal = sys.stderr.isatty()
+        said, said_at, over = "", time.monotonic(), False
+        while not over:
+            over = self._over.wait(POLL)  # and once more after it
+            records = dict(sorted(self.records().items()))
+            for number, record in records.items():
+                if number not in ended and record["status"] != "running":
+                    ended.add(number)
+                    print(CLEAR if terminal else "", end="", file=sys.stderr, flush=True)
+                    print(f"{record['status']} #{number} {record['said']}", flush=True)
+            line = self.line(records)
+            if terminal:
+                shown = "" if over else line[: shutil.get_terminal_size().columns - 1]
+                print(f"{CLEAR}{shown}", end="", file=sys.stderr, flush=True)
+            elif line != said and time.monotonic() - said_at >= SPARSE:
+                print(line, file=sys.stderr, flush=True)
+                said, said_at = line, time.monotonic()
+
+    def line(self, records: dict[int, dict[str, Any]]) -> str:
+        """How far the sweep is: `sweep 1/4 | #1 train 45% #2 evaluate 80%`."""
+        ended = sum(record["status"] != "running" for record in records.values())
+        running = [f"#{number} {record['at']}" for number, record in records.items() if record["status"] == "running"]
+        ends = ["ends when its jobs have stopped"] if self.stopped_by else []
+        return " | ".join([f"sweep {ended}/{self.total or '?'}", *ends, *([" ".join(running)] if running else [])])
 
     def records(self) -> dict[int, dict[str, Any]]:
         """What each job that began came to, by its number."""
-        return {int(path.stem): json.loads(path.read_text()) for path in self._paths()}
+        return {int(path.stem): json.loads(path.read_text(encoding="utf-8")) for path in self._paths()}
 
     def _paths(self) -> list[Path]:
         return [path for path in self.folder.glob("*.json") if path.stem.isdigit()]
@@ -270,6 +374,8 @@ class Sweep:
         """Print the table; whether every job finished."""
         self._over.set()
         self._watcher.join()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         records = self.records()
         nothing = {"status": "missing", "said": "not begun"}
         rows = []
@@ -284,9 +390,13 @@ class Sweep:
         widths = [max(len(line[i]) for line in lines) for i in range(3)] if lines else []
         for line in lines:
             print("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[3]]))
-        counts = {status: sum(row[0] == status for row in rows) for status in ("finished", "failed", "missing")}
-        print(f"{', '.join(f'{count} {status}' for status, count in counts.items())}; logs in {self.folder}")
+        counts = {status: sum(row[0] == status for row in rows) for status in STATUSES}
+        shown = [f"{count} {status}" for status, count in counts.items() if count or status != "interrupted"]
+        print(f"{', '.join(shown)}; logs in {self.folder}")
         return counts["finished"] == len(rows)
+
+
+STATUSES = ("finished", "failed", "interrupted", "missing")
 
 
 def concluded(main: Callable[[], None]) -> Callable[[], None]:
@@ -298,13 +408,17 @@ def concluded(main: Callable[[], None]) -> Callable[[], None]:
         _sweep, finished = None, True
         try:
             main()
-        except (Exception, KeyboardInterrupt) as error:
-            if _sweep is None or not _sweep.records():  # nothing was launched
+        except (Exception, KeyboardInterrupt, Interrupted) as error:
+            if _sweep is None or not (_sweep.stopped_by or _sweep.records()):  # nothing was launched
                 raise
-            print(f"stitchrl: the sweep ended early: {one_line(error)}", file=sys.stderr)
+            if not _sweep.stopped_by:
+                print(f"stitchrl: the sweep ended early: {one_line(error)}", file=sys.stderr)
             finished = False
         if _sweep is not None:
             finished &= _sweep.end()
+            if _sweep.stopped_by:
+                _sweep.stopped_by.args = (f"{_sweep.stopped_by}: the same command goes on with what is left",)
+                raise _sweep.stopped_by
         if not finished:
             sys.exit(1)
 

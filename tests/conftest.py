@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from stitchrl.command import guarded
 from stitchrl.data.episodes import Episodes
+from stitchrl.guard import guarded
 
 torch.set_num_threads(1)
 

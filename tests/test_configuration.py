@@ -9,8 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from stitchrl.__main__ import dataset_spec
-from stitchrl.command import CONF, plain
+from stitchrl.command import CONF, dataset_spec, plain
 from stitchrl.factory import joined_twin
 from stitchrl.types import DatasetSpec
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import hydra
 import pytest
@@ -19,9 +20,9 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 
 from stitchrl import __main__, generate
-from stitchrl.command import CONF
+from stitchrl.command import CONF, hydra_command
 from stitchrl.data.formats import minari
-from stitchrl.sweep import SUPERVISED, concluded, dealt, job
+from stitchrl.sweep import SUPERVISED, Sweep, concluded, dealt, job, progress
 
 SMALL = ["dataset.transitions=20000", "dataset.min_episodes=5", "steps=20", "agent.hidden_dims=[8,8]"]
 SMALL += ["budget.evaluations=2", "budget.episodes=1", "budget.batch_size=8"]
@@ -48,11 +49,13 @@ class Faulty(GCBC):
         return super().loss(batch, rng)
 """
 
-# In the place of a run, for what has to do with sweeps alone: it does as the override `agent.lr` says.
+# In the place of a run, for what has to do with sweeps alone: it does as `dataset.split` or `agent.lr` says.
 TINY = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 given = {"seed": "0", "agent.lr": "done"} | dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
-folder, deed = given["hydra.run.dir"].strip("'"), given["agent.lr"]
+folder, deed = given["hydra.run.dir"].strip("'"), given.get("dataset.split", given["agent.lr"])
+if deed == "0.9":
+    os.kill(os.getpid(), signal.SIGKILL)
 os.makedirs(folder, exist_ok=True)
 with open("deeds", "a") as file:
     file.write(deed + "\\n")
@@ -66,8 +69,35 @@ if deed == "explain":
     sys.exit(2)
 if deed == "kill":
     os.kill(os.getpid(), signal.SIGKILL)
+if deed == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if deed == "wait":
+    def save(*_):
+        open(os.path.join(folder, "saved"), "w")
+        sys.exit(143)
+    signal.signal(signal.SIGTERM, save)
+if deed in ("wait", "stubborn"):
+    print("train mine:  45%|####5     | 9/20 [00:01<00:01]", file=sys.stderr)
+    time.sleep(60)
 open(os.path.join(folder, "done"), "w")
 print(deed, "is done")
+"""
+
+# A sweep of TINY as a command.
+SWEEPER = """
+import hydra
+from stitchrl.command import CONF, guarded, hydra_command
+from stitchrl.sweep import concluded, job
+
+@hydra_command(None, "config")
+@concluded
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+@job("tiny", lambda values, out: (out / "done").exists() and not values["again"])
+def main(config):
+    raise AssertionError("the run itself, in the process of its supervisor")
+
+if __name__ == "__main__":
+    guarded(main)
 """
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
@@ -78,9 +108,10 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
     """Sweeps of TINY: called with arguments, the exit status and the deeds that were begun."""
     (tmp_path / "tiny.py").write_text(TINY)
 
+    @hydra_command(None, "config")
     @concluded
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-    @job("tiny", lambda values, out: (out / "done").exists())
+    @job("tiny", lambda values, out: (out / "done").exists() and not values["again"])
     def main(config) -> None:
         raise AssertionError("the run itself, in the process of its supervisor")
 
@@ -98,7 +129,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
 
 
 def test_a_sweep_goes_on_whatever_becomes_of_a_job(tiny, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    status, deeds = tiny("agent.lr=raise,good,kill,explain,better", "seed=3")
+    status, deeds = tiny("dataset.split=raise,good,kill,explain,better", "seed=3")
     assert (status, deeds) == (1, ["raise", "good", "kill", "explain", "better"])
     printed = capsys.readouterr().out.splitlines()
     assert printed[:5] == [
@@ -109,11 +140,11 @@ def test_a_sweep_goes_on_whatever_becomes_of_a_job(tiny, capsys: pytest.CaptureF
         "finished #4 better is done",
     ]
     assert printed[5:10] == [
-        "failed    #0  agent.lr=raise    RuntimeError: planted fault",
-        "finished  #1  agent.lr=good     good is done",
-        "failed    #2  agent.lr=kill     killed by signal SIGKILL",
-        "failed    #3  agent.lr=explain  one clear line",
-        "finished  #4  agent.lr=better   better is done",
+        "failed    #0  dataset.split=raise    RuntimeError: planted fault",
+        "finished  #1  dataset.split=good     good is done",
+        "failed    #2  dataset.split=kill     killed by signal SIGKILL",
+        "failed    #3  dataset.split=explain  one clear line",
+        "finished  #4  dataset.split=better   better is done",
     ]
     folder = Path(printed[10].removeprefix("2 finished, 3 failed, 0 missing; logs in "))
     assert "Traceback" in (folder / "0.log").read_text()
@@ -122,17 +153,110 @@ def test_a_sweep_goes_on_whatever_becomes_of_a_job(tiny, capsys: pytest.CaptureF
 
 
 def test_a_sweep_that_is_started_again_does_what_is_left(tiny, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tiny("agent.lr=good,better", "seed=3") == (0, ["good", "better"])
-    assert tiny("agent.lr=best,better,good,kill", "seed=3") == (1, ["best", "kill"])  # of other numbers, too
+    assert tiny("dataset.split=good,better", "seed=3") == (0, ["good", "better"])
+    assert tiny("dataset.split=best,better,good,kill", "seed=3") == (1, ["best", "kill"])  # of other numbers, too
     assert capsys.readouterr().out.count("finished before, not run again") == 2 * 2  # in its line, and in the table
-    assert tiny("agent.lr=best,better,good", "seed=3") == (0, [])
+    assert tiny("dataset.split=best,better,good", "seed=3") == (0, [])
+
+
+def test_a_finished_run_is_run_anew_where_that_is_asked_for(tiny) -> None:
+    assert tiny("dataset.split=good", "seed=3") == (0, ["good"])
+    assert tiny("dataset.split=good", "seed=3", "again=true") == (0, ["good"])  # of the same folder: it decides nothing
+    assert tiny("dataset.split=good", "seed=3") == (0, [])
+
+
+def test_a_job_whose_settings_cannot_be_used_takes_no_other_along(tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tiny("agent=crl", "dataset.split=good", "dataset.world=nope,pointmaze") == (1, ["good"])
+    printed = capsys.readouterr().out
+    assert "failed #0 dataset.world: 'nope' is not one of" in printed and "1 finished, 1 failed, 0 missing" in printed
 
 
 def test_fail_fast_stops_a_sweep_at_its_first_failure(tiny, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tiny("agent.lr=good,raise,better", "fail_fast=true") == (1, ["good", "raise"])
+    assert tiny("dataset.split=good,raise,better", "fail_fast=true") == (1, ["good", "raise"])
     printed = capsys.readouterr().out
-    assert re.search(r"^missing +#2 +agent.lr=better +not begun$", printed, re.MULTILINE)
+    assert re.search(r"^missing +#2 +dataset.split=better +not begun$", printed, re.MULTILINE)
     assert "1 finished, 1 failed, 1 missing" in printed
+
+
+def waits(folder: Path, number: int) -> None:
+    """Return when the job of a sweep in `folder` has told how far it is."""
+    record = folder / f"{number}.json"
+    while not record.exists() or json.loads(record.read_text())["at"] != "train 45%":
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "number"), [("basic", signal.SIGINT), ("basic", signal.SIGTERM), ("joblib", signal.SIGINT)]
+)
+def test_a_sweep_that_is_interrupted_ends_its_jobs_in_order(
+    launcher: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.py").write_text(TINY)
+    (tmp_path / "sweeper.py").write_text(SWEEPER)
+    jobs = ["+experiment=antmaze_stitch,pointmaze_stitch,antmaze_returns", "dataset.split=wait"]
+    side_by_side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    line = [sys.executable, "sweeper.py", "-m", "hydra.sweep.dir=mine", *jobs, *side_by_side]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    begun = 1 if launcher == "basic" else 2
+    for job_number in range(begun):
+        waits(tmp_path / "mine", job_number)
+    process.send_signal(number)
+    printed, said = process.communicate()
+    assert process.returncode == 128 + number
+    assert said == f"stitchrl: stopped by {number.name}: the same command goes on with what is left\n"
+    assert f"0 finished, 0 failed, {begun} interrupted, {3 - begun} missing" in printed
+    assert f"interrupted  #0  +experiment=antmaze_stitch    stopped: {number.name}" in printed
+    assert len(list(tmp_path.glob("runs/*/*/saved"))) == begun
+
+
+def test_a_process_that_does_not_end_in_time_is_killed(
+    tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("stitchrl.sweep.GRACE", 0.2)
+
+    def interrupt() -> None:
+        waits(tmp_path / "mine", 0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = Thread(target=interrupt)
+    thread.start()
+    assert tiny("dataset.split=stubborn,good", "hydra.sweep.dir=mine") == (130, ["stubborn"])
+    thread.join()
+    assert "failed #0 killed by signal SIGKILL, 0.2 s after SIGTERM" in capsys.readouterr().out
+
+
+def test_a_sweep_tells_what_each_job_is_at() -> None:
+    bars = {
+        "train gcbc-stitch-s0-e4d4d10f:  45%|####5     | 9000/20000 [00:10<00:12, 900 updates/s]": "train 45%",
+        "\x1b[Aevaluate:   8%|7         | 4/50 [00:01<00:11]": "evaluate 8%",
+        "collect pointmaze-umaze-regions-n20000-v0: 100%|##########| 20.0k/20.0k [00:03<00:00]": "collect 100%",
+        "train gcbc: 20.0k steps [00:03, 6.55k steps/s]": None,
+        "stitchrl: 50% of its positions lie in the maze": None,
+        "": None,
+    }
+    assert {line: progress(line) for line in bars} == bars
+    records = {
+        0: {"status": "finished", "said": "good"},
+        1: {"status": "running", "at": "train 45%"},
+        2: {"status": "running", "at": "evaluate 80%"},
+    }
+    sweep = Sweep.__new__(Sweep)
+    sweep.total, sweep.stopped_by = 4, None
+    assert sweep.line(records) == "sweep 1/4 | #1 train 45% #2 evaluate 80%"
+    sweep.total = None
+    assert sweep.line({}) == "sweep 0/?"
+
+
+def test_progress_is_sparse_where_there_is_no_terminal(
+    tiny, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tiny("dataset.split=good,better")[0] == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("stitchrl.sweep.SPARSE", 0.0)
+    assert tiny("dataset.split=good,better", "again=true")[0] == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "sweep 2/2" and len(lines) == len(set(lines)) <= 5  # a line for each change alone
 
 
 @pytest.mark.parametrize("choice", ["hydra/sweeper=tune", "agent="])
@@ -159,15 +283,15 @@ def test_a_sweep_that_its_launcher_gives_up_has_a_table_still(
         raise error
 
     monkeypatch.setattr(launcher, "launch", give_up)
-    assert tiny("agent.lr=good,better") == (1, ["good"])
+    assert tiny("dataset.split=good,better") == (1, ["good"])
     printed = capsys.readouterr()
     assert "1 finished, 0 failed, 1 missing" in printed.out
     assert f"stitchrl: the sweep ended early: {type(error).__name__}" in printed.err
 
 
 def test_a_folder_of_the_users_forgets_the_sweep_before(tiny) -> None:
-    assert tiny("agent.lr=raise,good", "fail_fast=true", "hydra.sweep.dir=mine") == (1, ["raise"])
-    assert tiny("agent.lr=good,better", "fail_fast=true", "hydra.sweep.dir=mine") == (0, ["good", "better"])
+    assert tiny("dataset.split=raise,good", "fail_fast=true", "hydra.sweep.dir=mine") == (1, ["raise"])
+    assert tiny("dataset.split=good,better", "fail_fast=true", "hydra.sweep.dir=mine") == (0, ["good", "better"])
 
 
 @pytest.mark.parametrize(
@@ -195,24 +319,24 @@ def test_a_sweep_that_optimises_finds_the_best_mean_over_seeds(
 ) -> None:
     optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    trials = ["dataset=pointmaze_dev_regions", "inner_seeds=[1,6]", "agent.lr=choice(0.25,0.5,kill)"]
+    trials = ["dataset=pointmaze_dev_regions", "inner_seeds=[1,6]", "agent.lr=choice(0.25,0.5,0.9)"]
     arguments = ["hydra/sweeper=tune", "hydra.sweeper.n_trials=9", "hydra.sweep.dir=best", *trials]
     status, deeds = tiny(*arguments)
-    assert status == 1 and deeds.count("0.5") == deeds.count("0.25") == 2 and "kill" in deeds
+    assert status == 1 and deeds.count("0.5") == deeds.count("0.25") == 2 and "0.9" not in deeds
     found = (tmp_path / "best" / "optimization_results.yaml").read_text()
     assert "lr: 0.5" in found and "best_value: 4.0" in found
     assert re.search(
         r"^finished +#\d +agent.lr=0.25 +unseen 3.7500, the mean of 1.25, 6.25$", capsys.readouterr().out, re.M
     )
-    assert set(tiny(*arguments)[1]) == {"kill"}  # the same trials again
+    assert set(tiny(*arguments)[1]) == set()  # the same trials again
 
 
-@pytest.mark.parametrize("choice", ["launcher=joblib", "launcher=submitit_slurm", "sweeper=optuna", "sweeper=tune"])
+@pytest.mark.parametrize("choice", ["launcher=submitit_slurm", "sweeper=optuna", "sweeper=tune"])
 def test_an_extra_that_is_missing_is_named(
     choice: str, tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Plugins.instance()  # it puts what is installed into the store
-    for group, name in (("launcher", "joblib"), ("launcher", "submitit_slurm"), ("sweeper", "optuna")):
+    for group, name in (("launcher", "submitit_slurm"), ("sweeper", "optuna")):
         monkeypatch.delitem(ConfigStore.instance().repo["hydra"][group], f"{name}.yaml", raising=False)
     assert tiny(f"hydra/{choice}", "seed=0,1") == (2, [])
     printed = capsys.readouterr()
@@ -277,8 +401,7 @@ def test_a_killed_run_of_a_sweep_goes_on_when_the_sweep_is_started_again(
 def test_a_run_that_raises_says_so_in_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FAULTS", '{"0": "raise"}')
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(RuntimeError, match="planted fault"):
-        command(__main__, monkeypatch, *faulty(tmp_path), "hydra.run.dir=run")
+    assert command(__main__, monkeypatch, *faulty(tmp_path), "hydra.run.dir=run") == 2
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     assert status == {"status": "failed", "reason": "RuntimeError: planted fault"}
 
@@ -293,7 +416,7 @@ def test_a_run_ends_with_its_supervisor(tmp_path: Path) -> None:
             time.sleep(0.1)
             assert process.poll() is None
         process.stdin.close()
-        assert process.wait(5) == -signal.SIGKILL
+        assert process.wait(30) == 128 + signal.SIGTERM
     finally:
         process.kill()
 

@@ -7,51 +7,52 @@ D4RL/antmaze/medium-play-v1). Exit status: 0 if every task has the status that i
 of episodes from start to goal, 1 if not, 2 for unusable input.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from stitchrl.guard import Parser, guarded
 
-from stitchrl.audit.certificate import Certificate, certify
-from stitchrl.audit.known import find_tasks
-from stitchrl.audit.positions import POSITION, ROWS, Positions
-from stitchrl.audit.returns import certify_returns
-from stitchrl.audit.survey import survey
-from stitchrl.audit.tasks import Tasks, read_tasks
-from stitchrl.command import guarded
-from stitchrl.data.formats import open_source
-from stitchrl.data.formats.source import Source
-from stitchrl.factory import make_return_tasks, make_tasks
-from stitchrl.mazes import Maze
-from stitchrl.report.audit_page import write_page
-from stitchrl.types import DatasetSpec, ReturnTask, Task
-from stitchrl.worlds import SUCCESS_RADIUS, make_world
+# What takes seconds to import is imported where it is used: `--help` and misspelt options are answered at once.
+if TYPE_CHECKING:
+    from rich.console import Console
 
-MIN_EPISODES = DatasetSpec.min_episodes
+    from stitchrl.audit.certificate import Certificate
+    from stitchrl.audit.positions import Positions
+    from stitchrl.audit.tasks import Tasks
+    from stitchrl.data.formats.source import Source
+    from stitchrl.mazes import Maze
+    from stitchrl.types import ReturnTask, Task
+
 WIDE = 10_000  # columns, more than any table takes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m stitchrl.audit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("dataset", metavar="DATASET")
     parser.add_argument("--tasks", type=Path, metavar="FILE", help="YAML of regions, see stitchrl.audit.tasks")
     parser.add_argument("--json", action="store_true", help="print the certificate as JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page that needs nothing beside it")
-    parser.add_argument("--epsilon", type=float, default=SUCCESS_RADIUS, help="within which episodes are joined")
+    parser.add_argument("--epsilon", type=float, help="within which episodes are joined; the success radius")
     parser.add_argument("--min-episodes", type=int, help="that make a task seen; 50, or the dataset's own")
     parser.add_argument("--unsafe-pickle", action="store_true", help="read a pickle, which may run any code")
     parser.add_argument(
         "--trust-marks", action="store_true", help="of ends of episodes in a file, where bodies may jump"
     )
     options = parser.parse_args()
+
+    from stitchrl.audit.positions import POSITION
+    from stitchrl.audit.tasks import read_tasks
+    from stitchrl.data.formats import open_source
+    from stitchrl.worlds import SUCCESS_RADIUS
+
+    options.epsilon = SUCCESS_RADIUS if options.epsilon is None else options.epsilon
     if not options.epsilon > 0:
         raise ValueError(f"--epsilon: {options.epsilon} given, a positive number expected")
     if options.min_episodes is not None and options.min_episodes < 1:
@@ -73,8 +74,11 @@ def main() -> None:
     sys.exit(0 if certificate.passed else 1)
 
 
-def audit_goals(source: Source, audited: "Audited", options: argparse.Namespace) -> tuple[Certificate, dict[str, Any]]:
+def audit_goals(source: Source, audited: Audited, options: argparse.Namespace) -> tuple[Certificate, dict[str, Any]]:
     """The certificate, and what the survey tells beside it; writes the page that was asked for."""
+    from stitchrl.audit.certificate import certify
+    from stitchrl.audit.survey import survey
+
     certificate = certify(
         audited.name,
         source.sha256,
@@ -90,6 +94,8 @@ def audit_goals(source: Source, audited: "Audited", options: argparse.Namespace)
     needed = [task["segments_needed"] for task in certificate.tasks]
     surveyed = survey(source, audited.positions, audited.tasks, audited.maze, options.epsilon, needed)
     if options.html:
+        from stitchrl.report.audit_page import write_page
+
         values, sentences = certificate.as_dict() | surveyed, seam_words(certificate, surveyed)
         write_page(
             options.html, values, sentences, audited.tasks, audited.maze, audited.positions.stored, source.lengths
@@ -98,10 +104,13 @@ def audit_goals(source: Source, audited: "Audited", options: argparse.Namespace)
     return certificate, surveyed
 
 
-def audit_returns(
-    source: Source, audited: "Audited", options: argparse.Namespace
-) -> tuple[Certificate, dict[str, Any]]:
+def audit_returns(source: Source, audited: Audited, options: argparse.Namespace) -> tuple[Certificate, dict[str, Any]]:
     """The certificate; there is no survey of returns."""
+    import numpy as np
+
+    from stitchrl.audit.positions import ROWS
+    from stitchrl.audit.returns import certify_returns
+
     if options.html:
         raise ValueError("--html: pages are of goals, and these tasks ask for returns")
     if not source.rewarded:
@@ -138,10 +147,17 @@ class Audited(NamedTuple):
 
 def choose(source: Source, chosen: Tasks | None) -> Audited:
     """A dataset with the chosen tasks, or its own, or those that it is known for. ValueError where it has none."""
+    from stitchrl.audit.known import find_tasks
+    from stitchrl.audit.positions import Positions
+    from stitchrl.factory import make_return_tasks, make_tasks
+    from stitchrl.mazes import Maze
+    from stitchrl.types import DatasetSpec
+    from stitchrl.worlds import make_world
+
     # Of their own data others know best how many episodes are enough: these counts are told, not judged.
     if chosen is not None:
-        positions = Positions.of_source(source, chosen.columns)
-        return Audited(source.name, positions, chosen.tasks, chosen.returns, None, MIN_EPISODES, min_support=0)
+        positions, enough = Positions.of_source(source, chosen.columns), DatasetSpec.min_episodes
+        return Audited(source.name, positions, chosen.tasks, chosen.returns, None, enough, min_support=0)
     if "manifest" in source.metadata:
         try:
             values = source.metadata["manifest"]["spec"]
@@ -169,11 +185,14 @@ def choose(source: Source, chosen: Tasks | None) -> Audited:
         published.turn(positions)
     except ValueError as error:
         raise ValueError(f"{source.name}: {error}") from error
-    return Audited(source.name, positions, published.tasks, [], published.maze, MIN_EPISODES, min_support=0)
+    return Audited(source.name, positions, published.tasks, [], published.maze, DatasetSpec.min_episodes, min_support=0)
 
 
 def show(certificate: Certificate, surveyed: dict[str, Any], source: Source) -> None:
     """The certificate as a table, the survey in words."""
+    from rich import box
+    from rich.table import Table
+
     console, wide = _consoles()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("task", "status"):
@@ -221,6 +240,9 @@ def show(certificate: Certificate, surveyed: dict[str, Any], source: Source) -> 
 
 def show_returns(certificate: Certificate, source: Source) -> None:
     """The certificate of returns as a table."""
+    from rich import box
+    from rich.table import Table
+
     console, wide = _consoles()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("task", "status"):
@@ -251,6 +273,7 @@ def show_returns(certificate: Certificate, source: Source) -> None:
 
 def _consoles() -> tuple[Console, Console]:
     """For sentences, and for what is never broken or cut, such as tables. What is piped on has no width."""
+    from rich.console import Console
 
     def of_width(width: int | None) -> Console:
         return Console(width=width, highlight=False, markup=False, emoji=False)  # names are text

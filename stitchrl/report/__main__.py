@@ -1,16 +1,12 @@
 """Tables, figures and a page from run folders alone: `python -m stitchrl.report RUNS... [--out DIR]`."""
 
-import argparse
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, as for every other bad input."""
-        self.exit(2, f"{self.prog}: {message}\n")
+from stitchrl.guard import Parser, guarded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +34,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # an encoding is no reason to fail
-    sys.exit(main())
+    guarded(main)
