@@ -1,0 +1,329 @@
+"""Numbers that a headline rests on, each made by hand: limits, ceilings, radii, seeds, segments, jumps."""
+
+from dataclasses import replace
+from itertools import islice
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from conftest import make_episodes
+from test_configuration import spec as load
+from test_evaluate import Line, Recorder
+
+from stitchrl import factory
+from stitchrl.audit.certificate import certify
+from stitchrl.audit.positions import Positions
+from stitchrl.data.formats import d4rl
+from stitchrl.data.paths import Stitch
+from stitchrl.evaluate import Evaluator
+from stitchrl.mazes import Maze
+from stitchrl.types import Region, Task
+from stitchrl.worlds import make_world
+from stitchrl.worlds.rollout import Plan
+
+RADIUS = 0.45  # metres within which a goal is reached, of both bodies
+
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+
+
+# ---- Tasks: regions, limits, success -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, limits",
+    [
+        # three times (path + half a cell) over the metres in a step: 0.03 of the point, 0.07 of the ant
+        ("pointmaze_umaze_regions", {2.0: 250, 6.0: 650}),
+        ("antmaze_umaze_regions", {8.0: 429, 24.0: 1115}),
+    ],
+)
+def test_a_task_is_granted_three_times_the_steps_that_the_behaviour_needs(name, limits):
+    spec = load(name)
+    world = make_world(spec.world, spec.maze)
+    tasks = factory.make_tasks(spec, world)
+    assert {task.path_length: task.step_limit for task in tasks} == limits
+    for task, (start, goal) in zip(tasks, spec.seen + spec.unseen, strict=True):
+        scale = world.maze.scale
+        expect = "seen" if (start, goal) in spec.seen else "unseen"
+        assert task.expect == expect and task.name == f"r{start[0]}c{start[1]}-to-r{goal[0]}c{goal[1]}"
+        assert task.start == Region(tuple(world.maze.to_xy(start).tolist()), 0.25 * scale, 0.0)
+        assert task.goal == Region(tuple(world.maze.to_xy(goal).tolist()), 0.25 * scale, RADIUS)
+
+
+def test_the_speeds_and_steps_of_both_bodies():
+    """What limits, horizons and contradiction rates follow from."""
+    point, ant = make_world("pointmaze", "umaze"), make_world("antmaze", "umaze")
+    assert (point.speed, point.control_step, point.maze.scale) == (3.0, 0.01, 1.0)
+    assert (ant.speed, ant.control_step, ant.maze.scale) == (1.4, 0.05, 4.0)
+
+
+@pytest.mark.parametrize("apart, success", [(0.44, True), (0.46, False), (0.49, False)])
+def test_an_evaluated_episode_succeeds_within_45_centimetres_of_its_goal(apart, success):
+    """Walkers go one metre in a step; the first of four brings them `apart` from the goal, and the rest beyond."""
+    task = Task("t", Region((apart - 1, 0)), Region((0, 0)), "seen", step_limit=4)
+    (row,), _ = Evaluator(Line(), [task], episodes=1, seed=0, workers=1).evaluate(Recorder())
+    assert row["success"] == success and row["length"] == (1 if success else 4)
+
+
+def test_goals_of_evaluation_are_drawn_from_the_box_and_not_from_where_it_would_be_reached():
+    task = Task("t", Region((0, 0), 0.5), Region((30, 3), 0.25, 2.0), "seen", step_limit=2)
+    evaluator = Evaluator(Line(), [task], episodes=200, seed=0, workers=1)
+    goals, starts = (np.array([getattr(plan, key) for plan in evaluator.plans]) for key in ("goal", "start"))
+    assert 0.24 < np.abs(goals - [30, 3]).max() <= 0.25 and 0.47 < np.abs(starts).max() <= 0.5
+    assert {plan.limit for plan in evaluator.plans} == {2}
+
+
+def test_evaluated_starts_and_goals_do_not_depend_on_how_many_episodes_or_other_tasks_there_are():
+    tasks = [Task(str(i), Region((i, 0), 0.4), Region((i + 9, 0), 0.4), "seen", step_limit=2) for i in range(3)]
+    few = Evaluator(Line(), tasks[:2], episodes=3, seed=5, workers=1).plans
+    many = Evaluator(Line(), tasks, episodes=7, seed=5, workers=1).plans
+    for i in range(2):
+        for episode in range(3):
+            a, b = few[3 * i + episode], many[7 * i + episode]
+            assert np.array_equal(a.start, b.start) and np.array_equal(a.goal, b.goal)
+    other = Evaluator(Line(), tasks, episodes=7, seed=6, workers=1).plans
+    assert not any(np.array_equal(a.start, b.start) for a, b in zip(many, other, strict=True))
+
+
+# ---- The behaviour: ceilings, seeds, waypoints ---------------------------------------------------------------------
+
+
+class Sliders:
+    """Bodies that slide as their actions say, through walls."""
+
+    def __init__(self, lanes):
+        self.observations = np.zeros((lanes, 2), np.float32)
+
+    def reset(self, lane, xy):
+        self.observations[lane] = xy
+
+    def step(self, actions, active):
+        self.observations[active] += actions[active]
+
+
+class Punctual:
+    """Stands still, and is at the goal after so many steps; after one step more where the start lies left of `x`."""
+
+    def __init__(self, lanes, steps, x):
+        self.steps, self.x, self.way, self.late = steps, x, np.zeros((lanes, 2), np.float32), np.zeros(lanes, bool)
+
+    def plan(self, lane, plan):
+        self.way[lane], self.late[lane] = plan.goal - plan.start, plan.start[0] < self.x
+
+    def act(self, observations, steps):
+        return np.where((steps + 1 == self.steps + self.late)[:, None], self.way, 0)
+
+
+def punctual(maze, steps, x):
+    """A world in which bodies arrive when it is said."""
+    world = make_world("pointmaze", maze)
+    return SimpleNamespace(
+        name="pointmaze",
+        maze=world.maze,
+        lanes=256,
+        speed=3.0,
+        control_step=0.01,
+        observation_dim=2,
+        action_dim=2,
+        simulate=Sliders,
+        behaviour=lambda lanes: Punctual(lanes, steps, x),
+    )
+
+
+def test_a_ceiling_is_the_share_of_the_behaviours_episodes_that_arrive_within_the_tasks_own_limit():
+    """Tasks of 250 steps and of 650. Half of the starts of a cell lie left of its middle."""
+    spec = load("pointmaze_umaze_regions")
+    names = [f"r{a[0]}c{a[1]}-to-r{b[0]}c{b[1]}" for a, b in spec.seen + spec.unseen]
+    everyone = factory.measure_ceilings(spec, punctual("umaze", 250, -9.0), 1)
+    assert everyone == dict.fromkeys(names, 1.0)
+    assert factory.measure_ceilings(spec, punctual("umaze", 650, 9.0), 1) == dict.fromkeys(names, 0.0)
+    late = factory.measure_ceilings(spec, punctual("umaze", 251, -9.0), 1)
+    assert late == {name: float(name in names[4:]) for name in names}
+    some = factory.measure_ceilings(spec, punctual("umaze", 250, -1.0), 1)  # the middle of the first column's cells
+    for name, ceiling in some.items():
+        if name in names[:4] and name.startswith(("r1c1", "r3c1")):
+            assert 0.25 < ceiling < 0.75 and ceiling * 50 == pytest.approx(round(ceiling * 50))
+        else:
+            assert ceiling == 1.0
+
+
+def test_the_ceilings_of_a_return_are_the_share_of_episodes_that_collect_the_target():
+    """From r1c2 and r1c3 all go to the cell that pays 1 a step; the first arrive when 100 can no more be had."""
+    spec = load("pointmaze_umaze_returns")
+    targets = {(target.start, target.value) for target in spec.targets}
+    assert spec.horizon == 250 and {value for _, value in targets} == {30.0, 100.0}
+    best = max(reward.rate for reward in spec.rewards)
+    for steps in (1, 150, 152, 230):
+        found = factory.measure_ceilings(spec, punctual("umaze", steps, -9.0), 1)
+        for name, ceiling in found.items():
+            target = float(name.rsplit("-", 1)[1])
+            here = dict((reward.cell, reward.rate) for reward in spec.rewards).get(
+                tuple(map(int, name.split("-")[0].removeprefix("r").split("c"))), 0.0
+            )
+            collected = (steps - 1) * here + (250 - steps + 1) * best
+            assert ceiling == float(collected >= target), (name, steps)
+
+
+def test_another_seed_of_the_dataset_plans_other_episodes_and_other_ceilings():
+    spec = load("pointmaze_umaze_regions")
+    world = make_world("pointmaze", "umaze")
+    first, second = (list(islice(factory.plans(replace(spec, seed=seed), world), 20)) for seed in (0, 1))
+    again = list(islice(factory.plans(spec, world), 20))
+    for a, b, c in zip(first, second, again, strict=True):
+        assert np.array_equal(a.start, c.start) and np.array_equal(a.goal, c.goal)
+        assert not np.array_equal(a.start, b.start) and not np.array_equal(a.goal, b.goal)
+    # The noise on actions is drawn from the episode's own generator, so it is another one too.
+    assert first[0].rng.random() == again[0].rng.random() != second[0].rng.random()
+    ceilings = [
+        factory.measure_ceilings(replace(spec, seed=seed), punctual("umaze", 250, -1.0), 1) for seed in (0, 1, 0)
+    ]
+    assert ceilings[0] == ceilings[2] != ceilings[1]
+
+
+def test_another_seed_of_the_dataset_collects_other_episodes():
+    spec = replace(load("pointmaze_umaze_regions"), transitions=300)
+    world = make_world("pointmaze", "umaze")
+    hashes = [factory.collect(replace(spec, seed=seed), world, 1)[0].sha256 for seed in (0, 1, 0)]
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_every_context_takes_its_turn_and_keeps_to_its_cells():
+    spec = load("pointmaze_dev_regions")
+    world = make_world("pointmaze", "dev")
+    for plan in islice(factory.plans(spec, world), 60):
+        context = spec.contexts[plan.number % 5]
+        start, goal = (tuple(world.maze.to_cells(xy).tolist()) for xy in (plan.start, plan.goal))
+        assert start in context.reset and goal in context.goal
+        assert np.hypot(*(plan.start - plan.goal)) > RADIUS
+        metres = world.maze.distance(plan.start[None], plan.goal[None])[0]
+        assert plan.limit == int(np.ceil(3 * (metres + 0.5) / 0.03))
+
+
+@pytest.mark.parametrize("name, radius, jitter", [("antmaze", 1.0, 0.5), ("pointmaze", 0.1, 0.2)])
+def test_a_behaviour_turns_to_its_next_waypoint_within_its_radius_of_the_last(name, radius, jitter):
+    """Along the top of the U-maze: first to the middle of the next cell, give or take the jitter, then to the goal."""
+    world = make_world(name, "umaze")
+    start, between, goal = (world.maze.to_xy(cell) for cell in ((1, 1), (1, 2), (1, 3)))
+    jittered = []
+    for seed in range(40):
+        behaviour = world.behaviour(1)
+        behaviour.plan(0, Plan(0, start, goal, 10, np.random.default_rng(seed)))
+        first = behaviour._waypoints.targets(start[None])[0]
+        jittered.append(first - between)
+        outside = first - [1.02 * radius, 0]
+        assert np.array_equal(behaviour._waypoints.targets(outside[None])[0], first)
+        inside = first - [0.98 * radius, 0]
+        assert np.array_equal(behaviour._waypoints.targets(inside[None])[0], goal)
+        assert np.array_equal(behaviour._waypoints.targets(start[None])[0], goal), "there is no way back"
+    assert 0.8 * jitter < np.abs(jittered).max() <= jitter
+    assert np.abs(np.mean(jittered, 0)).max() < 0.4 * jitter
+
+
+@pytest.mark.parametrize("name, std", [("antmaze", 0.2), ("pointmaze", 0.5)])
+def test_the_behaviours_actions_have_gaussian_noise_of_their_own_width(name, std):
+    world = make_world(name, "umaze")
+    start, goal = world.maze.to_xy((1, 1)), world.maze.to_xy((1, 3))
+    behaviour = world.behaviour(1)
+    behaviour.plan(0, Plan(0, start, goal, 2000, np.random.default_rng(0)))
+    values = np.array([behaviour._noise.at(np.array([step]))[0] for step in range(2000)])
+    assert values.std() == pytest.approx(std, rel=0.05) and abs(values.mean()) < 0.1 * std
+    assert not np.array_equal(values[0], values[1])
+
+
+# ---- Segments by epsilon -------------------------------------------------------------------------------------------
+
+
+def line(a, b, y=0.0):
+    """A straight walk in steps of 0.05."""
+    x = np.linspace(a, b, round(abs(b - a) / 0.05) + 1)
+    return np.stack([x, np.full(len(x), y)], 1)
+
+
+def test_the_range_of_segments_runs_from_twice_epsilon_to_half_of_it():
+    """At 0.4 m by way of the middle one; at 0.8 m straight over the gap of 0.7 m; at 0.2 m no gap is closed."""
+    relay = [line(-3, -1), line(-0.7, -0.6), line(-0.3, 2)]
+    task = Task("t", Region((-3, 0), 0.0, 0.1), Region((2, 0), 0.0, 0.1), "unseen", 5.0, 10)
+    positions = Positions(np.concatenate(relay).astype(np.float32), np.array([len(xy) - 1 for xy in relay]))
+    found = certify("x", "0" * 64, positions, [task], None, 0.4, 1, False)
+    assert found.tasks[0]["segments_needed"] == 3
+    assert found.tasks[0]["segments_range"] == [2, None]
+    assert (found.epsilon, found.min_episodes) == (0.4, 1)
+
+
+# ---- Augmentation: clusters and detours ----------------------------------------------------------------------------
+
+
+def test_clusters_weigh_every_column_alike_whatever_its_unit():
+    """Along a line of a kilometre, in one of two lanes a metre apart: lanes part the data better than half-way does."""
+    rng = np.random.default_rng(0)
+    walks = [np.stack([rng.uniform(0, 1000, 300), np.full(300, lane)], 1) for lane in (0.0, 1.0) for _ in range(3)]
+    episodes = make_episodes(walks)
+    cluster = Stitch(p=1, clusters=2, hops=1, columns=[0, 1], detour=None, seed=0).assign(episodes)
+    lane = episodes.observations[:, 1].long()
+    assert torch.equal(cluster, lane) or torch.equal(cluster, 1 - lane)
+
+
+def circle(first, count, of=12):
+    """Places on a circle, one after the other, from number `first`."""
+    angle = 2 * np.pi * np.arange(first, first + count) / of
+    return 10 * np.stack([np.cos(angle), np.sin(angle)], 1)
+
+
+@pytest.mark.parametrize("detour", [1.0, 2.0, 3.0])
+def test_a_jump_is_kept_if_the_way_over_it_is_at_most_so_many_times_as_long_as_the_straight_way(detour):
+    """Short walks both ways on a ring of twelve places, so that ways are counted by hand: round the shorter side."""
+    walks = [circle(first, 4)[::way].copy() for first in range(12) for way in (1, -1)]
+    episodes = make_episodes(walks * 3)
+    augmentation = Stitch(p=1, clusters=12, hops=1, columns=[0, 1], detour=detour, seed=0)
+    path = augmentation.bind(episodes)(episodes.transitions.repeat(30), None, torch.Generator().manual_seed(0))
+    x, y = episodes.observations[:, :2].T
+    place = torch.round(torch.atan2(y, x) / (2 * np.pi / 12)).long() % 12
+
+    def apart(a, b):
+        return torch.minimum((a - b) % 12, (b - a) % 12)
+
+    jumped = path.leave[:, 0] >= 0
+    begun, over, ended = (place[rows[jumped]] for rows in (path.rows, path.leave[:, 0], path.goal))
+    way, straight = apart(begun, over) + apart(over, ended), apart(begun, ended)
+    assert (way <= detour * straight).all()
+    # Two steps on and one back are three times as long as one step on, three on and one back twice as long as two.
+    assert (way / straight).max() == detour
+    assert jumped.double().mean() > 0.5
+
+
+# ---- D4RL's files: where a body jumps ------------------------------------------------------------------------------
+
+
+def test_only_a_jump_of_the_position_ends_an_episode_that_no_row_marks(tmp_path):
+    """Another column may turn by more than five in a step, as angles and forces do."""
+    states = np.zeros((40, 4), np.float32)
+    states[:, 0] = np.linspace(0, 3, 40)
+    states[25:, 0] += 8  # the body is put elsewhere
+    states[10:, 2] = 9  # turns, and turns back
+    states[17:, 2] = -9
+    states[:, 3] = np.random.default_rng(0).normal(0, 30, 40)
+    path = tmp_path / "file.hdf5"
+    with h5py.File(path, "w") as file:
+        file["observations"], file["actions"] = states, np.zeros((40, 2), np.float32)
+        file["timeouts"] = np.zeros(40, bool)
+    assert d4rl.open_source(path).lengths.tolist() == [24, 14]
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_a_jump_in_either_column_of_the_position_is_found(column, tmp_path):
+    states = np.zeros((30, 4), np.float32)
+    states[12:, column] = 6
+    path = tmp_path / "file.hdf5"
+    with h5py.File(path, "w") as file:
+        file["observations"], file["actions"] = states, np.zeros((30, 2), np.float32)
+        file["timeouts"] = np.zeros(30, bool)
+    assert d4rl.open_source(path).lengths.tolist() == [11, 17]
+
+
+def test_a_maze_knows_where_its_cells_are():
+    """By hand: the U-maze of gymnasium-robotics, its first cell up and to the left."""
+    maze = Maze("umaze", 4.0)
+    assert maze.to_xy((1, 1)).tolist() == [-4.0, 4.0] and maze.to_xy((3, 3)).tolist() == [4.0, -4.0]
+    assert maze.path_length((1, 1), (3, 1)) == 24.0
