@@ -13,13 +13,15 @@ from test_configuration import spec as load
 from test_evaluate import Line, Recorder
 
 from stitchrl import factory
-from stitchrl.audit.certificate import certify
+from stitchrl.audit.certificate import certify, tasks_sha256
+from stitchrl.audit.known import find_tasks
 from stitchrl.audit.positions import Positions
-from stitchrl.data.formats import d4rl
+from stitchrl.audit.returns import certify_returns
+from stitchrl.data.formats import d4rl, minari
 from stitchrl.data.paths import Stitch
-from stitchrl.evaluate import Evaluator
+from stitchrl.evaluate import Evaluator, Rewards
 from stitchrl.mazes import Maze
-from stitchrl.types import Region, Task
+from stitchrl.types import Region, ReturnTask, RewardRegion, Task
 from stitchrl.worlds import make_world
 from stitchrl.worlds.rollout import Plan
 
@@ -327,3 +329,154 @@ def test_a_maze_knows_where_its_cells_are():
     maze = Maze("umaze", 4.0)
     assert maze.to_xy((1, 1)).tolist() == [-4.0, 4.0] and maze.to_xy((3, 3)).tolist() == [4.0, -4.0]
     assert maze.path_length((1, 1), (3, 1)) == 24.0
+
+
+# ---- What is collected ---------------------------------------------------------------------------------------------
+
+
+def test_episodes_that_never_arrive_are_left_out_and_each_kept_one_has_its_own_context():
+    """Of starts right of x = 0.2 none arrives: limits are of three times the way, and these take a step more."""
+    spec = replace(load("pointmaze_umaze_regions"), transitions=5000)
+    world = punctual("umaze", 40, -9.0)
+    world.behaviour = lambda lanes: Sluggish(lanes)
+    episodes, contexts, behaviour = factory.collect(spec, world, workers=1)
+    plans = list(islice(factory.plans(spec, world), behaviour["attempts"]))
+    kept = [plan for plan in plans if plan.start[0] <= 0.2]
+    assert 0 < len(kept) < len(plans)
+    assert episodes.observations[episodes.first].numpy() == pytest.approx(np.array([p.start for p in kept]), abs=1e-6)
+    assert contexts.tolist() == [plan.number % 4 for plan in kept]
+    assert behaviour["success"] == pytest.approx(len(kept) / len(plans), abs=1e-4)
+    assert episodes.lengths.tolist() == [40] * len(kept)
+    assert episodes.rewards[episodes.last - 1].tolist() == [1.0] * len(kept)
+    assert episodes.rewards[episodes.first].tolist() == [0.0] * len(kept)
+
+
+class Sluggish(Punctual):
+    """Is at the goal after 40 steps where the start lies left of 0.2, and never where it lies right of that."""
+
+    def __init__(self, lanes):
+        super().__init__(lanes, 40, -9.0)
+
+    def plan(self, lane, plan):
+        super().plan(lane, plan)
+        if plan.start[0] > 0.2:
+            self.way[lane] = 0
+
+
+def test_another_seed_of_the_dataset_is_cut_at_other_places(tmp_path, monkeypatch):
+    """The joined twins hold the very same episodes here, so that nothing but the cuts can differ."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    walk = [line(-1, 1, 1.0), line(-1, 1, -1.0)] * 4
+    whole = make_episodes(walk, [np.zeros(len(xy) - 1) for xy in walk])
+    contexts = np.zeros(len(walk), np.int64)
+    monkeypatch.setattr(factory, "collect", lambda spec, world, workers: (whole, contexts, {"attempts": 8}))
+    monkeypatch.setattr(factory, "measure_ceilings", lambda spec, world, workers: {})
+    monkeypatch.setattr(factory, "_certify", certified)
+    spec = replace(load("pointmaze_umaze_cut3"), cut=15, unseen=(), seen=())
+    lengths = []
+    for seed in (0, 1, 2):
+        cut = replace(spec, seed=seed)
+        factory.generate(cut, workers=1)
+        lengths.append(minari.read(cut.name).lengths.tolist())
+        assert minari.read(cut.name).transitions_sha256 == whole.transitions_sha256
+    assert len({tuple(of) for of in lengths}) == 3
+
+
+def certified(spec, world, episodes, ceilings):
+    return certify(spec.name, episodes.sha256, Positions.of_episodes(episodes), [], world.maze, RADIUS, 1, False)
+
+
+# ---- The point's controller ----------------------------------------------------------------------------------------
+
+
+def test_the_points_controller_is_pulled_to_its_waypoint_and_braked_by_its_velocity():
+    """Ten times the way that is left, minus the velocity, plus the noise, at most 1 in size."""
+    world = make_world("pointmaze", "umaze")
+    here = world.maze.to_xy((1, 1))
+    behaviour = world.behaviour(1)
+    goal = np.add(here, [0.05, -0.03])
+    behaviour.plan(0, Plan(0, here, goal, 10, np.random.default_rng(0)))
+    behaviour._noise._values[:] = 0.1
+    observation = np.array([[*here, 0.2, 0.3]], np.float32)
+    action = behaviour.act(observation, np.array([3]))
+    assert action[0] == pytest.approx([10 * 0.05 - 0.2 + 0.1, 10 * -0.03 - 0.3 + 0.1], abs=1e-5)
+    far = behaviour.act(np.array([[*(here - 3), 0.0, 0.0]], np.float32), np.array([3]))
+    assert far.tolist() == [[1.0, 1.0]]
+
+
+def test_an_episodes_last_waypoint_is_its_goal_and_not_the_middle_of_its_cell():
+    world = make_world("pointmaze", "umaze")
+    start, goal = world.maze.to_xy((1, 1)), np.add(world.maze.to_xy((1, 2)), [0.2, -0.15])
+    behaviour = world.behaviour(1)
+    behaviour.plan(0, Plan(0, start, goal, 10, np.random.default_rng(0)))
+    assert np.array_equal(behaviour._waypoints.targets(start[None])[0], goal)
+
+
+def test_the_environment_bounds_the_points_velocity_at_five_metres_a_second():
+    world = make_world("pointmaze", "dev")
+    simulation = world.simulate(1)
+    simulation.reset(0, world.maze.to_xy((1, 1)))
+    simulation._state[0, 3:] = 20.0, 0.0
+    before = simulation.observations[0, 0]
+    simulation.step(np.zeros((1, 2), np.float32), np.ones(1, bool))
+    assert simulation.observations[0, 0] - before < 0.06
+
+
+# ---- The hash of tasks, and others' tasks --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "other"},
+        {"start": Region((0.0, 0.0), 0.5)},
+        {"goal": Region((9.0, 0.0), 0.5, 0.45)},
+        {"goal": Region((4.0, 0.0), 0.5, 0.5)},
+        {"goal": Region((4.0, 0.0), 0.25, 0.45)},
+        {"expect": "seen"},
+        {"path_length": 3.0},
+        {"step_limit": 301},
+    ],
+)
+def test_the_hash_of_tasks_sees_all_that_makes_a_task(change):
+    task = Task("t", Region((1.0, 0.0), 0.5), Region((4.0, 0.0), 0.5, 0.45), "unseen", 4.0, 300)
+    assert tasks_sha256([task]) != tasks_sha256([replace(task, **change)])
+    assert tasks_sha256([task, replace(task, name="u")]) != tasks_sha256([replace(task, name="u"), task])
+
+
+@pytest.mark.parametrize("body, radius", [("pointmaze", 1.0), ("antmaze", 0.5)])
+def test_ogbenchs_tasks_succeed_where_ogbench_says(body, radius):
+    known = find_tasks(f"{body}-medium-stitch-v0")
+    assert len(known.tasks) == 5
+    assert {task.goal.radius for task in known.tasks} == {radius} and {task.goal.half for task in known.tasks} == {1.0}
+    assert {task.start.radius for task in known.tasks} == {0.0}
+
+
+# ---- Returns -------------------------------------------------------------------------------------------------------
+
+
+def test_who_attains_a_return_from_its_start_does_not_count_as_attaining_it_elsewhere():
+    """From A (0) by B (2) to C (4), where a step earns 1: two walk all the way, three begin in B."""
+    walks = [[0, 1, 2, 3, 4, 4, 4]] * 2 + [[2, 3, 4, 4, 4]] * 3
+    xy = np.array([[x, 0] for walk in walks for x in walk], np.float32)
+    rewards = np.concatenate([[*(np.array(walk[1:]) == 4), np.nan] for walk in walks]).astype(np.float32)
+    positions = Positions(xy, np.array([len(walk) - 1 for walk in walks]))
+    task = ReturnTask("from-A", Region((0.0, 0.0), 0.1), 3.0, 6, "rare")
+    (found,) = certify_returns("x", "0", positions, rewards, [task], None, 0.5, 3, control=False).tasks
+    assert (found["attaining"], found["elsewhere"], found["starts"], found["status"]) == (2, 3, 2, "rare")
+    assert found["best_in_data"] == 3.0 and found["episodes"] == [0, 1]
+    (shorter,) = certify_returns(
+        "x", "0", positions, rewards, [replace(task, horizon=5)], None, 0.5, 3, control=False
+    ).tasks
+    assert (shorter["attaining"], shorter["best_in_data"]) == (0, 2.0)
+
+
+def test_what_a_policy_is_asked_for_is_whole_at_its_first_step_even_where_a_step_pays():
+    """A walker that begins in what pays has earned nothing yet; its first step leads out, its last into the other."""
+    rewards = Rewards([RewardRegion(Region((0.0, 0.0), 0.2), 2.0), RewardRegion(Region((3.0, 0.0), 0.2), 5.0)], 10.0, 3)
+    task = ReturnTask("t", Region((0.0, 0.0)), 5.0, 3, "seen")
+    policy = Recorder()
+    rows, _ = Evaluator(Line(), [task], episodes=1, seed=0, workers=1, rewards=rewards).evaluate(policy)
+    asked = [outcomes[0, 0].item() for _, outcomes in policy.shown]
+    assert asked == pytest.approx([0.5, 0.5, 0.5])
+    assert (rows[0]["return"], rows[0]["success"]) == (5.0, True)
