@@ -1,24 +1,26 @@
 """Would a test fail if this line were wrong? Faults are put into a copy of the code one at a time, and tests are run.
 
-    python benchmarks/mutations.py [--only NAME ...] [--jobs N] [--list]
+    python benchmarks/mutations.py [--only NAME ...] [--jobs N] [--faults FILE] [--list]
 
 Every fault of mutations.yaml replaces one piece of text, which must occur exactly once in its file: otherwise it is
-stale, which is an error. Writes benchmarks/results/mutations.csv unless --only is given. Exit status 1 where a fault is
-stale or less than 95% are caught.
+stale, which is an error. Writes benchmarks/results/mutations.csv where the whole list was tried. Exit status 1 where a
+fault is stale or less than 95% are caught.
 """
 
 import argparse
+import contextlib
 import csv
+import importlib
+import io
 import os
 import re
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from typing import NamedTuple
 
 import yaml
@@ -28,6 +30,10 @@ LIST = Path(__file__).with_suffix(".yaml")
 RESULT = Path(__file__).parent / "results" / "mutations.csv"
 COPIED = ("stitchrl", "conf", "tests", "datasets", "pyproject.toml", "README.md")
 CAUGHT = 0.95  # of all faults, at least
+# Imported once, before the first fault: each process of tests then begins with them. None imports stitchrl.
+LIBRARIES = ("gymnasium_robotics", "h5py", "hydra", "jinja2", "matplotlib.figure", "minari", "mujoco.rollout", "optuna")
+LIBRARIES += ("pytest", "rich.console", "scipy.optimize", "scipy.spatial", "scipy.stats", "sklearn.cluster", "torch")
+LIBRARIES += ("torch.utils.tensorboard",)
 LONGEST = 300  # seconds; tests that take longer have hung, which is noticed
 
 
@@ -76,6 +82,7 @@ def stale(faults: Sequence[Fault]) -> list[str]:
 
 
 def copy_tree(to: Path) -> None:
+    to.mkdir(parents=True)
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -84,54 +91,97 @@ def copy_tree(to: Path) -> None:
             shutil.copy2(source, to / name)
 
 
-def run_tests(fault: Fault, tree: Path) -> Verdict:
-    """Put the fault into the tree, run its tests there, and take it out again."""
-    path = tree / "stitchrl" / fault.file
+class Attempt(NamedTuple):
+    """The tests of a fault, as they run in a process of their own."""
+
+    fault: Fault
+    tree: Path
+    right: str  # the file without the fault
+    output: Path
+    until: float
+
+
+def begin(fault: Fault, tree: Path) -> tuple[int, Attempt]:
+    """Put a fault into a copy of the tree and run its tests there, in a child that has the large libraries already."""
+    path, output = tree / "stitchrl" / fault.file, tree / "output.txt"
     right = path.read_text(encoding="utf-8")
-    try:
-        path.write_text(check(fault, tree), encoding="utf-8")
-    except ValueError:
-        return Verdict(fault, "stale", "")
+    path.write_text(check(fault, tree), encoding="utf-8")
     tests = [f"tests/test_{file}.py{sep}{name}" for file, sep, name in (test.partition("::") for test in fault.tests)]
-    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment |= {"MINARI_DATASETS_PATH": str(tree / "store")}
-    try:
-        line = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests]
-        done = subprocess.run(
-            line, cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST, encoding="utf-8"
-        )
-    except subprocess.TimeoutExpired:
+    sys.stdout.flush()
+    if (pid := os.fork()) == 0:
+        status = 3
+        try:
+            with open(output, "w", encoding="utf-8") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            os.setpgid(0, 0)
+            os.chdir(tree)
+            os.environ |= {"PYTHONPATH": str(tree), "MINARI_DATASETS_PATH": str(tree / "store")}
+            sys.dont_write_bytecode = True  # the next fault may come within the second that tells files apart
+            sys.path.insert(0, str(tree))
+            import pytest
+
+            status = pytest.main(
+                ["-x", "-q", "-p", "no:cacheprovider", "--tb=no", f"--basetemp={tree / 'tmp'}", *tests]
+            )
+            sys.stdout.flush()
+        finally:
+            os._exit(int(status))
+    return pid, Attempt(fault, tree, right, output, time.monotonic() + LONGEST)
+
+
+def end(attempt: Attempt, status: int | None) -> Verdict:
+    """Take the fault out of the tree again. status: of pytest, None where it was stopped."""
+    fault, tree, right, output, _ = attempt
+    (tree / "stitchrl" / fault.file).write_text(right, encoding="utf-8")
+    if status is None:
         return Verdict(fault, "caught", f"no end within {LONGEST} s")
-    finally:
-        path.write_text(right, encoding="utf-8")
-    if done.returncode not in (0, 1, 2):  # 2: the tests could not even be collected
-        said = done.stdout[-500:] + done.stderr[-500:]
-        raise RuntimeError(f"{fault.name}: pytest ended with {done.returncode}: {said}")
-    failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", done.stdout, re.M)
-    return Verdict(fault, "caught" if done.returncode else "missed", failed[1] if failed else "")
+    said = output.read_text(encoding="utf-8", errors="replace")
+    if status not in (0, 1, 2):  # 2: the tests could not even be collected
+        raise RuntimeError(f"{fault.name}: pytest ended with {status}: {said[-1000:]}")
+    failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", said, re.M)
+    return Verdict(fault, "caught" if status else "missed", failed[1] if failed else "")
 
 
 def run_all(faults: Sequence[Fault], jobs: int) -> list[Verdict]:
-    """Each worker has a copy of the tree of its own."""
+    """As many faults at a time as there are jobs, each in a copy of the tree of its own."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # as stitchrl.command has it; Hydra looks when it is imported
+    with contextlib.redirect_stderr(io.StringIO()):  # notices
+        for name in LIBRARIES:
+            importlib.import_module(name)
+    verdicts: dict[str, Verdict] = {}
+    running: dict[int, Attempt] = {}
+
+    def conclude(pid: int, status: int | None) -> Path:
+        attempt = running.pop(pid)
+        verdict = verdicts[attempt.fault.name] = end(attempt, status)
+        print(f"{verdict.verdict:6} {verdict.fault.name}  {verdict.by}", flush=True)
+        return attempt.tree
+
     with tempfile.TemporaryDirectory(prefix="mutations-") as scratch:
-        trees: SimpleQueue[Path] = SimpleQueue()
-        for number in range(jobs):
-            tree = Path(scratch) / str(number)
-            tree.mkdir()
+        trees = [Path(scratch) / str(number) for number in range(jobs)]
+        for tree in trees:
             copy_tree(tree)
-            trees.put(tree)
-
-        def work(fault: Fault) -> Verdict:
-            tree = trees.get()
-            try:
-                verdict = run_tests(fault, tree)
-            finally:
-                trees.put(tree)
-            print(f"{verdict.verdict:6} {fault.name}  {verdict.by}", flush=True)
-            return verdict
-
-        with ThreadPoolExecutor(jobs) as pool:
-            return list(pool.map(work, faults))
+        waiting = [fault for fault in faults if not stale([fault])]
+        verdicts |= {fault.name: Verdict(fault, "stale", "") for fault in faults if fault not in waiting}
+        try:
+            while waiting or running:
+                while waiting and trees:
+                    pid, attempt = begin(waiting.pop(0), trees.pop())
+                    running[pid] = attempt
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid in running:
+                    trees.append(conclude(pid, os.waitstatus_to_exitcode(status)))
+                    continue
+                for pid in [pid for pid, attempt in running.items() if time.monotonic() > attempt.until]:
+                    os.killpg(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                    trees.append(conclude(pid, None))
+                time.sleep(0.05)
+        finally:
+            for pid in running:
+                os.killpg(pid, signal.SIGKILL)
+    return [verdicts[fault.name] for fault in faults]
 
 
 def rate(verdicts: Sequence[Verdict]) -> float:
@@ -150,9 +200,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these faults alone, by their names or files")
     parser.add_argument("--jobs", type=int, default=1, help="faults that are tried side by side")
+    parser.add_argument("--faults", type=Path, default=LIST, metavar="FILE", help="another list")
     parser.add_argument("--list", action="store_true", help="print the faults and whether they fit the code")
     options = parser.parse_args()
-    faults = read_faults()
+    faults = read_faults(options.faults)
     for line in (lines := stale(faults)):
         print(line, file=sys.stderr)
     if options.list:
@@ -161,7 +212,7 @@ def main() -> int:
         return 1 if lines else 0
     chosen = [fault for fault in faults if not options.only or {fault.name, fault.file} & set(options.only)]
     verdicts = run_all(chosen, options.jobs)
-    if not options.only:
+    if not options.only and options.faults == LIST:
         write_csv(RESULT, verdicts)
     missed = [verdict.fault.name for verdict in verdicts if verdict.verdict != "caught"]
     print(f"caught {len(verdicts) - len(missed)} of {len(verdicts)} faults ({100 * rate(verdicts):.1f}%)")
