@@ -35,7 +35,8 @@ class Probe(Agent):
 
     def loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         self.note("loss", batch.observations, batch.goals, drawn=torch.rand(3, generator=rng).tolist())
-        return self.w * 1.0, {"w": self.w.detach()}
+        loss = self.w * 1.0
+        return loss, {"w": loss.detach()}
 
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:
         self.note("act", observation, goal)

@@ -1,7 +1,7 @@
 """Numbers that a headline rests on, each made by hand: limits, ceilings, radii, seeds, segments, jumps."""
 
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 from types import SimpleNamespace
 
 import h5py
@@ -20,7 +20,7 @@ from stitchrl.audit.returns import certify_returns
 from stitchrl.data.formats import d4rl, minari
 from stitchrl.data.paths import Stitch
 from stitchrl.evaluate import Evaluator, Rewards
-from stitchrl.mazes import Maze
+from stitchrl.mazes import MAPS, Maze
 from stitchrl.types import Region, ReturnTask, RewardRegion, Task
 from stitchrl.worlds import make_world
 from stitchrl.worlds.rollout import Plan
@@ -322,6 +322,21 @@ def test_a_jump_in_either_column_of_the_position_is_found(column, tmp_path):
         file["observations"], file["actions"] = states, np.zeros((30, 2), np.float32)
         file["timeouts"] = np.zeros(30, bool)
     assert d4rl.open_source(path).lengths.tolist() == [11, 17]
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_the_way_between_cells_centres_is_no_longer_than_their_path_and_along_a_corridor_the_same(name):
+    """Corners may be cut, by way of the middles of the edges between cells: a half of a root instead of one, each."""
+    maze = Maze(name, 1.0)
+    pairs = [(a, b) for a in maze.cells for b in maze.cells][::7]
+    here, there = (np.array([maze.to_xy(pair[i]) for pair in pairs]) for i in (0, 1))
+    for (a, b), metres in zip(pairs, maze.distance(here, there).tolist(), strict=True):
+        path = maze.path(a, b)
+        moves = [(q[0] - p[0], q[1] - p[1]) for p, q in pairwise(path)]
+        turns = sum(one != other for one, other in pairwise(moves))
+        assert metres <= maze.path_length(a, b) - turns * (1 - 0.5**0.5) + 1e-9
+        if turns == 0:
+            assert metres == pytest.approx(len(path) - 1)
 
 
 def test_a_maze_knows_where_its_cells_are():

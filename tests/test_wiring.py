@@ -15,6 +15,7 @@ import probes
 import pytest
 import torch
 from conftest import command
+from test_configuration import spec as load
 from torch.utils.tensorboard import SummaryWriter
 
 from stitchrl import __main__, experiment
@@ -115,6 +116,7 @@ def test_every_number_of_the_summary_is_that_of_a_slow_loop_over_the_evaluated_e
         key = row["step"], row["task"]
         successes[key].append(row["success"])
         in_half[key].append(row["success"] and row["length"] <= limits[row["task"]] / 2)
+        assert row["first_hit"] == (row["length"] if row["success"] else None)
         if row["success"]:
             lengths[key].append(row["length"])
     names = [task["name"] for task in certificate["tasks"]]
@@ -225,6 +227,24 @@ def test_the_episodes_that_are_drawn_are_those_of_the_last_evaluation(start, mad
         assert arrays["lengths"].tolist() == [row["length"] + 1 for row in rows]
 
 
+def test_the_points_that_are_drawn_lie_in_the_cells_of_their_contexts(start, made_up, tmp_path):
+    start("steps=5")
+    contexts, maze = load("pointmaze_dev_regions").contexts, Maze("dev", 1.0)
+    with np.load(tmp_path / "run" / "data.npz") as arrays:
+        xy, context = arrays["xy"], arrays["context"]
+    assert set(context.tolist()) == {0, 1, 2, 3, 4}
+    cells = [maze.cells[number] for number in maze.nearest_cell(xy)]
+    inside = [cell in contexts[of].reset for cell, of in zip(cells, context, strict=True)]
+    assert mean(inside) > 0.99, "a body may lean over a corner"
+
+
+def test_the_last_update_is_logged_with_the_loss_of_its_weights(start, made_up, tmp_path):
+    seen = start()
+    (row,) = read(tmp_path / "run", "train.jsonl")
+    assert row["step"] == 20 and row["train/w"] == pytest.approx(weights(seen, "loss")[-1])
+    assert row["train/grad_norm"] == pytest.approx(1.0)
+
+
 # ---- What is evaluated, and what goes on afterwards ----------------------------------------------------------------
 
 
@@ -319,6 +339,9 @@ def test_the_policy_is_shown_the_starts_and_goals_that_the_rows_tell_of(start, t
         note for i, note in enumerate(seen) if note["call"] == "act" and (i == 0 or seen[i - 1]["call"] == "loss")
     ]
     assert len(begins) == 3
+    with np.load(tmp_path / "run" / "trajectories.npz") as arrays:
+        firsts = arrays["xy"][arrays["lengths"].cumsum() - arrays["lengths"]]
+    assert firsts == pytest.approx(np.array([place[:2] for place in places[2]]), abs=1e-4)
     for note in begins:
         shown = torch.cat([note["observation"][:16, :2], note["goal"][:16, :2]], 1)
         torch.testing.assert_close(shown, torch.tensor(places[0]), atol=1e-4, rtol=0)
