@@ -3,8 +3,8 @@
     python benchmarks/mutations.py [--only NAME ...] [--jobs N] [--faults FILE] [--list]
 
 Every fault of mutations.yaml replaces one piece of text, which must occur exactly once in its file: otherwise it is
-stale, which is an error. Writes benchmarks/results/mutations.csv where the whole list was tried. Exit status 1 where a
-fault is stale or less than 95% are caught.
+stale, which is an error. Writes benchmarks/results/mutations.csv; with --only the rows of these faults alone. Exit
+status 1 where a fault is stale or less than 95% of those that were tried are caught.
 """
 
 import argparse
@@ -188,12 +188,20 @@ def rate(verdicts: Sequence[Verdict]) -> float:
     return sum(verdict.verdict == "caught" for verdict in verdicts) / len(verdicts)
 
 
-def write_csv(path: Path, verdicts: Sequence[Verdict]) -> None:
+def write_csv(path: Path, faults: Sequence[Fault], verdicts: Sequence[Verdict]) -> None:
+    """A row for each fault of the list; one that was not tried keeps the row that it had."""
+    columns = ["fault", "file", "means", "caught", "by"]
+    rows = {}
+    if path.exists():
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = {row["fault"]: row for row in csv.DictReader(file)}
+    for fault, verdict, by in verdicts:
+        values = (fault.name, f"stitchrl/{fault.file}", fault.means, verdict, by)
+        rows[fault.name] = dict(zip(columns, values, strict=True))
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["fault", "file", "meaning", "caught", "by"])
-        for fault, verdict, by in verdicts:
-            writer.writerow([fault.name, f"stitchrl/{fault.file}", fault.means, verdict, by])
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[fault.name] for fault in faults if fault.name in rows)
 
 
 def main() -> int:
@@ -212,8 +220,8 @@ def main() -> int:
         return 1 if lines else 0
     chosen = [fault for fault in faults if not options.only or {fault.name, fault.file} & set(options.only)]
     verdicts = run_all(chosen, options.jobs)
-    if not options.only and options.faults == LIST:
-        write_csv(RESULT, verdicts)
+    if options.faults == LIST:
+        write_csv(RESULT, faults, verdicts)
     missed = [verdict.fault.name for verdict in verdicts if verdict.verdict != "caught"]
     print(f"caught {len(verdicts) - len(missed)} of {len(verdicts)} faults ({100 * rate(verdicts):.1f}%)")
     if missed:

@@ -17,13 +17,14 @@ from stitchrl.audit.certificate import certify, tasks_sha256
 from stitchrl.audit.known import find_tasks
 from stitchrl.audit.positions import Positions
 from stitchrl.audit.returns import certify_returns
+from stitchrl.audit.survey import distances
 from stitchrl.data.formats import d4rl, minari
 from stitchrl.data.paths import Stitch
 from stitchrl.evaluate import Evaluator, Rewards
 from stitchrl.mazes import MAPS, Maze
 from stitchrl.types import Region, ReturnTask, RewardRegion, Task
 from stitchrl.worlds import make_world
-from stitchrl.worlds.rollout import Plan
+from stitchrl.worlds.rollout import Fleet, Plan, run
 
 RADIUS = 0.45  # metres within which a goal is reached, of both bodies
 
@@ -223,6 +224,17 @@ def test_a_behaviour_turns_to_its_next_waypoint_within_its_radius_of_the_last(na
     assert np.abs(np.mean(jittered, 0)).max() < 0.4 * jitter
 
 
+@pytest.mark.parametrize("name", ["pointmaze", "antmaze"])
+def test_the_behaviour_arrives_well_within_its_limit_at_the_speed_that_limits_are_made_for(name):
+    world = make_world(name, "umaze")
+    start, goal = world.maze.to_xy((1, 1)), world.maze.to_xy((3, 3))
+    limit = factory.step_limit(world, 4 * world.maze.scale)
+    plans = [Plan(i, start, goal, limit, np.random.default_rng(i)) for i in range(4)]
+    ended = list(run([Fleet(world.simulate(4), world.behaviour(4))], plans, RADIUS))
+    assert all(trajectory.reached for trajectory in ended)
+    assert 0.15 * limit < np.mean([len(trajectory.actions) for trajectory in ended]) < 0.5 * limit
+
+
 @pytest.mark.parametrize("name, std", [("antmaze", 0.2), ("pointmaze", 0.5)])
 def test_the_behaviours_actions_have_gaussian_noise_of_their_own_width(name, std):
     world = make_world(name, "umaze")
@@ -252,6 +264,20 @@ def test_the_range_of_segments_runs_from_twice_epsilon_to_half_of_it():
     assert found.tasks[0]["segments_needed"] == 3
     assert found.tasks[0]["segments_range"] == [2, None]
     assert (found.epsilon, found.min_episodes) == (0.4, 1)
+
+
+def test_distances_between_training_and_evaluation_by_hand():
+    """States all over the first metre of a line; tasks from ten metres off it to its middle, and back."""
+    rng = np.random.default_rng(0)
+    walks = [np.stack([rng.permutation(np.linspace(0, 1, 41)), np.zeros(41)], 1) for _ in range(30)]
+    positions = Positions.of_episodes(make_episodes(walks))
+    there = Task("there", Region((0.5, 10.0)), Region((0.5, 0.0)), "unseen")
+    found = distances(positions, [there], np.random.default_rng(0))
+    assert found["starts"] == pytest.approx(10, abs=0.05) and found["goals"] == pytest.approx(0.25, abs=0.05)
+    assert found["pairs"] == pytest.approx(10, abs=0.1)
+    back = Task("back", there.goal, there.start, "unseen")
+    turned = distances(positions, [back], np.random.default_rng(0))
+    assert turned["goals"] == pytest.approx(10, abs=0.05) and turned["starts"] == pytest.approx(0.25, abs=0.05)
 
 
 # ---- Augmentation: clusters and detours ----------------------------------------------------------------------------

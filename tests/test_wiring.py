@@ -122,6 +122,8 @@ def test_every_number_of_the_summary_is_that_of_a_slow_loop_over_the_evaluated_e
     names = [task["name"] for task in certificate["tasks"]]
     steps = [4, 8, 12, 16, 20]
     assert sorted({step for step, _ in successes}) == steps and len(names) == 8
+    assert (certificate["epsilon"], certificate["min_episodes"], certificate["control"]) == (0.45, 2, False)
+    assert all(0.8 <= task["ceiling"] <= 1 for task in certificate["tasks"]), "the behaviour solves its own tasks"
     assert {key: len(of) for key, of in successes.items()} == {
         (step, name): 2 if step < 12 else 10 for step in steps for name in names
     }
@@ -439,3 +441,26 @@ def test_a_resumed_run_goes_on_with_the_same_batches_random_numbers_weights_and_
         assert torch.equal(found["goal"], expected["goal"])
     # An evaluation may be done again, with the same weights.
     assert list(dict.fromkeys(weights(seen, "act"))) == weights(whole, "act")
+
+
+# ---- Returns -------------------------------------------------------------------------------------------------------
+
+
+def test_a_return_is_asked_for_in_the_units_that_training_showed_it_in(start, tmp_path):
+    """Of the most that any episode collects in 250 steps, and of the 250 steps."""
+    data = ["dataset=pointmaze_umaze_returns", "dataset.min_episodes=5", "goals=future"]
+    seen = start(*data, "budget.episodes=1", "steps=3", "budget.evaluations=1")
+    rewards = minari.read("pointmaze-umaze-returns-n20000-v0")
+    most = 0.0
+    for first, last in zip(rewards.first.tolist(), rewards.last.tolist(), strict=True):
+        earned = np.append(0, rewards.rewards[first:last].double().cumsum(0).numpy())
+        most = max(most, max(earned[min(step + 250, len(earned) - 1)] - earned[step] for step in range(len(earned))))
+    assert 100 < most <= 250
+    targets = [task["target"] for task in json.loads((tmp_path / "run" / "summary.json").read_text())["tasks"]]
+    acted = [note for note in seen if note["call"] == "act"]
+    shown = acted[0]["goal"][: len(targets)]
+    torch.testing.assert_close(shown[:, 0], torch.tensor(targets) / most, rtol=1e-4, atol=0)
+    assert shown[:, 1].tolist() == [1.0] * len(targets)
+    assert acted[1]["goal"][: len(targets), 1].tolist() == pytest.approx([1 - 1 / 250] * len(targets))
+    trained = torch.cat([note["goal"] for note in seen if note["call"] == "loss"])
+    assert trained.shape[1] == 2 and trained.min() >= 0 and trained.max() <= 1 + 1e-6
