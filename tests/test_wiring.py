@@ -18,7 +18,7 @@ from conftest import command
 from test_configuration import spec as load
 from torch.utils.tensorboard import SummaryWriter
 
-from stitchrl import __main__, experiment
+from stitchrl import __main__, experiment, factory
 from stitchrl.data.formats import minari
 from stitchrl.evaluate import Evaluator
 from stitchrl.learner import Learner
@@ -43,6 +43,11 @@ shift: 1000
 RUN = ["agent=probe", "steps=20", "budget.evaluations=5", "budget.episodes=10"]
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+
+
+@pytest.fixture(autouse=True)
+def few_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factory, "CEILING_EPISODES", 5)  # to measure them takes most of the time
 
 
 @pytest.fixture
