@@ -1,5 +1,6 @@
 """Numbers that a headline rests on, each made by hand: limits, ceilings, radii, seeds, segments, jumps."""
 
+import hashlib
 from dataclasses import replace
 from itertools import islice, pairwise
 from types import SimpleNamespace
@@ -18,7 +19,8 @@ from stitchrl.audit.known import find_tasks
 from stitchrl.audit.positions import Positions
 from stitchrl.audit.returns import certify_returns
 from stitchrl.audit.survey import distances
-from stitchrl.data.formats import d4rl, minari
+from stitchrl.data.formats import d4rl, minari, open_source, write
+from stitchrl.data.formats.source import of_episodes
 from stitchrl.data.paths import Stitch
 from stitchrl.evaluate import Evaluator, Rewards
 from stitchrl.mazes import MAPS, Maze
@@ -521,3 +523,29 @@ def test_what_a_policy_is_asked_for_is_whole_at_its_first_step_even_where_a_step
     asked = [outcomes[0, 0].item() for _, outcomes in policy.shown]
     assert asked == pytest.approx([0.5, 0.5, 0.5])
     assert (rows[0]["return"], rows[0]["success"]) == (5.0, True)
+
+
+# ---- Stored datasets -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["file.hdf5", "file.npz", "lab/file-v0"])
+def test_the_hash_of_a_stored_dataset_is_that_of_its_arrays_whatever_the_format(name):
+    """float32 observations of all states, actions that were taken, lengths as int64: computed here from the arrays."""
+    rng = np.random.default_rng(0)
+    walks = [rng.normal(size=(steps, 2)) for steps in (5, 9, 3, 40)]
+    episodes = make_episodes(walks, [np.zeros(len(walk) - 1) for walk in walks])
+    digest = hashlib.sha256()
+    digest.update(episodes.observations.numpy().astype("<f4").tobytes())
+    digest.update(episodes.actions[~episodes.actions.isnan().any(1)].numpy().astype("<f4").tobytes())
+    digest.update(np.array([4, 8, 2, 39], "<i8").tobytes())
+    write(name, of_episodes("x", episodes, {}))
+    stored = open_source(name)
+    assert stored.sha256 == stored.read().sha256 == digest.hexdigest()
+
+
+def test_one_in_twenty_episodes_is_repeated_for_validation():
+    walks = [np.full((4, 2), float(number)) for number in range(43)]
+    write("file.npz", of_episodes("x", make_episodes(walks), {}))
+    assert open_source("file.npz").lengths.tolist() == [3] * 43
+    validation = open_source("file-val.npz").read()
+    assert validation.observations[validation.first, 0].tolist() == [41.0, 42.0]
