@@ -1,6 +1,8 @@
 """SIGINT and SIGTERM end a command in order: scratch files are removed, and a run keeps what it has reached."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ class Interrupted(BaseException):
     def __init__(self, number: int):
         """number: of the signal."""
         super().__init__(signal.Signals(number).name)
+        self.number = number
         self.status = 128 + number  # the exit status, as shells have it
 
 
@@ -37,12 +40,25 @@ def interruptible() -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    hook = sys.unraisablehook
+
+    def send_again(ignored: "sys.UnraisableHookArgs") -> None:
+        """Where a signal arrives inside a finalizer, its exception ends there and is ignored."""
+        if isinstance(ignored.exc_value, Interrupted):
+            again = threading.Timer(0.05, os.kill, (os.getpid(), ignored.exc_value.number))
+            again.daemon = True
+            again.start()
+        else:
+            hook(ignored)
+
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, _raise)
+    sys.unraisablehook = send_again
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,20 @@ def test_a_signal_right_after_the_scratch_folder_was_made_leaves_nothing(monkeyp
     with pytest.raises(Interrupted), interruptible():
         files.write(HERE, put("new"))
     assert listed() == []
+
+
+class Finalizer:
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)  # the signal is raised in here at the latest
+
+
+def test_a_signal_that_arrives_inside_a_finalizer_is_not_lost() -> None:
+    """A bug once: a conversion that was asked to stop went on to its end, since finalizers ignore exceptions."""
+    with pytest.raises(Interrupted), interruptible():
+        Finalizer()
+        for _ in range(600):
+            time.sleep(0.05)
 
 
 KILLED = """

@@ -13,7 +13,7 @@ import pytest
 from conftest import command, make_episodes, random_walks
 
 from stitchrl import convert
-from stitchrl.data.formats import minari, minari_flat, ogbench, open_source, write
+from stitchrl.data.formats import minari, minari_flat, open_source, write
 from stitchrl.data.formats.source import of_episodes
 from stitchrl.interrupt import Interrupted, interruptible
 
@@ -314,20 +314,24 @@ def test_a_dataset_becomes_one_of_another_layout_in_its_own_place(monkeypatch: p
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("destination", ["lab/b-v0", "b.hdf5", "b.npz"])
-def test_a_signal_while_a_dataset_is_written_leaves_nothing(
-    destination: str, number: int, monkeypatch: pytest.MonkeyPatch, here: Path
-) -> None:
+@pytest.mark.parametrize(
+    "destination, at", [("lab/b-v0", 1), ("lab/b-v0", 2), ("b.hdf5", 1), ("b.npz", 1), ("b.npz", 2), ("b.npz", 4)]
+)
+def test_a_signal_while_a_dataset_is_written_leaves_nothing(destination: str, at: int, number: int, here: Path) -> None:
+    """at: in which pass over the source it comes; an npz file takes two, and the one beside it two more."""
     put()
     source = open_source(NAME)
     before = {path for path in here.rglob("*") if path.is_file()}
 
+    passes: list[int] = []
+
     def chunks(rows: int):
         yield from source.chunks(1)
-        os.kill(os.getpid(), number)
+        passes.append(rows)
+        if len(passes) == at:
+            os.kill(os.getpid(), number)
 
     interrupted = dataclasses.replace(source, chunks=chunks)
-    monkeypatch.setattr(ogbench, "VALIDATION", 1)
     with pytest.raises(Interrupted), interruptible():
         write(destination, interrupted)
     assert {path for path in here.rglob("*") if path.is_file()} == before

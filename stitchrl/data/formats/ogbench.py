@@ -81,8 +81,13 @@ def write(path: Path, source: Source) -> list[str]:
     if len(comment) > LONGEST_COMMENT:
         comment = b""
         notes.append("no tasks and certificate, which are too long for an archive's comment")
-    files.write(validation(path), lambda beside: npz.write(beside, _columns(source, beginning)))
-    files.write(path, lambda beside: npz.write(beside, _columns(source, 0), comment))
+
+    def make(beside: Path) -> None:
+        npz.write(beside, _columns(source, 0), comment)
+        # Inside, so that neither file is there without the other.
+        files.write(validation(path), lambda second: npz.write(second, _columns(source, beginning)))
+
+    files.write(path, make)
     notes.append(f"{validation(path).name} repeats the last {len(source.lengths) - beginning} episodes")
     return notes
 
