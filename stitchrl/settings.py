@@ -18,7 +18,7 @@ Check = Callable[[str, Any], Any]
 
 
 def refuse(key: str, value: Any, expected: str) -> NoReturn:
-    raise ValueError(f"{key}: {_shown(value)} given, {expected} expected")
+    raise ValueError(f"{key}: {_shown(value)} given, expected {expected}")
 
 
 def _shown(value: Any) -> str:
@@ -144,7 +144,7 @@ EXPECT = word("seen", "unseen")
 
 def cells(key: str, value: Any) -> Any:
     if isinstance(value, str):
-        return value if value == "all" else refuse(key, value, "a list of cells, or all,")
+        return value if value == "all" else refuse(key, value, "a list of cells, or all")
     return many(CELL)(key, value)
 
 
