@@ -78,8 +78,8 @@ class Training:
     context: int | None  # steps of the window that a policy is shown
     augmentation: dict[str, float | None]
     schedule: list[int]  # updates after which it is evaluated
+    # one for each evaluation: {"step", "success": {task: share}, "in_half", "return"}
     results: list[dict[str, Any]] = field(default_factory=list)
-    """One for each evaluation: {"step", "success": {task: share}, "in_half", "return"}."""
     updating: float = 0.0  # seconds spent on updates
 
     def state_dict(self) -> dict[str, Any]:
@@ -152,20 +152,21 @@ def _run(
         raise ValueError(f"dataset {spec.name} fails its certificate: {'; '.join(dataset.certificate.problems)}")
     origin = make_origin(dataset.manifest["dataset_sha256"], settings.seed, settings.identity, settings.source)
     checkpoint = out / "checkpoints" / "last.pt"
-    if is_finished(out, origin):
-        if not settings.again:
-            print(f"{out}: finished before, not run again", file=sys.stderr)
-            return json.loads((out / "summary.json").read_text(encoding="utf-8"))
-        checkpoint.unlink(missing_ok=True)  # one of a run that is not finished stays: that run goes on
+    finished = is_finished(out, origin)
+    if finished and not settings.again:
+        print(f"{out}: finished before, not run again", file=sys.stderr)
+        return json.loads((out / "summary.json").read_text(encoding="utf-8"))
 
     training = prepare(spec, make_agent, goals, settings, dataset, world)
-    state = _load(checkpoint, origin)
+    state = None if finished else _load(checkpoint, origin)  # `again` too goes on with a run that was interrupted
     if state is not None:
         training.load_state_dict(state["training"])
         print(f"{out}: goes on from update {training.learner.step}", file=sys.stderr)
     before, sizes = (0.0, None) if state is None else (state["seconds"], state["log_sizes"])
-    for stale in ["summary.json", "calibration.csv", *([] if state else ["checkpoints/last.pt"])]:
-        (out / stale).unlink(missing_ok=True)  # of a run that this one takes the place of
+    if state is None:
+        checkpoint.unlink(missing_ok=True)  # of a run that this one takes the place of, as what follows
+    for stale in ("summary.json", "calibration.csv"):
+        (out / stale).unlink(missing_ok=True)
     status.begin(out, origin)
     write_json(out / "certificate.json", certificate)
     write_arrays(out / "data.npz", _data_sample(dataset))
