@@ -417,7 +417,7 @@ def test_what_is_realised_is_the_share_of_paths_that_jump(start, made_up, tmp_pa
 
 @pytest.mark.parametrize("update", [2, 9, 18])
 def test_a_resumed_run_goes_on_with_the_same_batches_random_numbers_weights_and_averages(
-    update, start, made_up, monkeypatch
+    update, start, made_up, monkeypatch, tmp_path
 ):
     whole = start("learner.average=0.6", "agent.warmup=8", folder="whole")
     monkeypatch.setattr(experiment, "CHECKPOINT_EVERY", 0.0)
@@ -446,6 +446,17 @@ def test_a_resumed_run_goes_on_with_the_same_batches_random_numbers_weights_and_
         assert torch.equal(found["goal"], expected["goal"])
     # An evaluation may be done again, with the same weights.
     assert list(dict.fromkeys(weights(seen, "act"))) == weights(whole, "act")
+    # What was evaluated before the interruption counts as what was evaluated after it.
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    rows = read(tmp_path / "run", "eval.jsonl")
+    for expect in ("seen", "unseen"):
+        of = [task["name"] for task in summary["tasks"] if task["expect"] == expect]
+        curve = [
+            mean(row["success"] for row in rows if row["step"] == step and row["task"] in of)
+            for step in (4, 8, 12, 16, 20)
+        ]
+        assert summary[expect]["success"] == pytest.approx(mean(curve[-3:]), abs=6e-5)
+        assert len(set(curve)) == 5
 
 
 # ---- Returns -------------------------------------------------------------------------------------------------------
