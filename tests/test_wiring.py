@@ -70,7 +70,7 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list
 def outcome(evaluation: int, task: int, episode: int, limit: int) -> tuple[bool, int]:
     """Made up: whether an episode succeeds, and after how many steps."""
     rng = np.random.default_rng([evaluation, task, episode])
-    success = bool(rng.random() < (0.15 + 0.16 * evaluation, 0.9 - 0.13 * evaluation)[task % 2])
+    success = bool(rng.random() < (0.15 + 0.16 * (evaluation % 5), 0.9 - 0.05 * (evaluation % 5))[task % 2])
     return success, int(rng.integers(1, limit + 1)) if success else limit
 
 
@@ -456,7 +456,7 @@ def test_a_resumed_run_goes_on_with_the_same_batches_random_numbers_weights_and_
             for step in (4, 8, 12, 16, 20)
         ]
         assert summary[expect]["success"] == pytest.approx(mean(curve[-3:]), abs=6e-5)
-        assert len(set(curve)) == 5
+        assert abs(mean(curve[-3:]) - curve[-1]) > 0.005, "so that it would show if any were forgotten"
 
 
 # ---- Returns -------------------------------------------------------------------------------------------------------
