@@ -70,7 +70,9 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list
 def outcome(evaluation: int, task: int, episode: int, limit: int) -> tuple[bool, int]:
     """Made up: whether an episode succeeds, and after how many steps."""
     rng = np.random.default_rng([evaluation, task, episode])
-    success = bool(rng.random() < (0.15 + 0.16 * evaluation, 0.9 - 0.13 * evaluation)[task % 2])
+    later = evaluation % 5
+    share = 0.1 + 0.15 * later if task % 2 else 0.9 - 0.08 * task - 0.04 * later
+    success = bool(rng.random() < share)
     return success, int(rng.integers(1, limit + 1)) if success else limit
 
 
@@ -417,7 +419,7 @@ def test_what_is_realised_is_the_share_of_paths_that_jump(start, made_up, tmp_pa
 
 @pytest.mark.parametrize("update", [2, 9, 18])
 def test_a_resumed_run_goes_on_with_the_same_batches_random_numbers_weights_and_averages(
-    update, start, made_up, monkeypatch
+    update, start, made_up, monkeypatch, tmp_path
 ):
     whole = start("learner.average=0.6", "agent.warmup=8", folder="whole")
     monkeypatch.setattr(experiment, "CHECKPOINT_EVERY", 0.0)
@@ -446,6 +448,17 @@ def test_a_resumed_run_goes_on_with_the_same_batches_random_numbers_weights_and_
         assert torch.equal(found["goal"], expected["goal"])
     # An evaluation may be done again, with the same weights.
     assert list(dict.fromkeys(weights(seen, "act"))) == weights(whole, "act")
+    # What was evaluated before the interruption counts as what was evaluated after it.
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    rows = read(tmp_path / "run", "eval.jsonl")
+    for expect in ("seen", "unseen"):
+        of = [task["name"] for task in summary["tasks"] if task["expect"] == expect]
+        curve = [
+            mean(row["success"] for row in rows if row["step"] == step and row["task"] in of)
+            for step in (4, 8, 12, 16, 20)
+        ]
+        assert summary[expect]["success"] == pytest.approx(mean(curve[-3:]), abs=6e-5)
+        assert abs(mean(curve[-3:]) - curve[-1]) > 0.005, "so that it would show if any were forgotten"
 
 
 # ---- Returns -------------------------------------------------------------------------------------------------------
