@@ -50,7 +50,7 @@ def test_a_card_is_four_files_that_agree_with_the_dataset(monkeypatch: pytest.Mo
         assert manifest[key] in text
     for letter, task in zip("ABCDEF", certificate["tasks"], strict=True):
         assert f"| {letter} | `{task['name']}` |" in text
-    options = " ".join(SMALL[:2])  # what is not in the dataset's name is in its file
+    options = " ".join(SMALL)  # what is not in the dataset's file
     assert f"\npython -m stitchrl.generate {options}\n" in text
     assert f"\npython -m stitchrl {options}\n" in text
     assert "It passes" in text
@@ -85,7 +85,7 @@ def test_no_card_without_the_option(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         ({"split": "cut4", "cut": 50}, "`pointmaze-umaze-joined-n20000-v0`, the same to the last one, in pieces of"),
         ({"split": "cut4", "cut": 50}, "at least 4 pieces must be chained"),
         ({"world": "antmaze"}, "| Action | 8 torques in [-1, 1], 0.05 s per step |"),
-        ({"seed": 2, "control": True}, "dataset.transitions=20000 dataset.seed=2 ```"),
+        ({"seed": 2, "control": True}, "dataset.transitions=20000 dataset.seed=2 dataset.min_episodes=5 ```"),
         ({"split": "short", "goal_distance": 4, "length": 160}, "to one that is 4 moves away and has 160 steps, the"),
         ({"split": "short", "goal_distance": 4, "length": 160}, "at least 4 episodes must be chained to solve one"),
         ({"split": "short", "goal_distance": 4, "length": 160}, "attempts (the others are in the data too), at"),

@@ -1,5 +1,6 @@
 """A dataset's card: what it tests, in words, numbers and a picture, beside its manifest and certificate."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
@@ -116,8 +117,8 @@ The data are not in this folder. Generate them, into `$MINARI_DATASETS_PATH` or 
 python -m stitchrl.generate {dataset}
 ```
 
-The versions above give the same bytes on the same kind of host, and so the same `dataset_sha256`. Elsewhere
-the hash may differ: the command then says so, and the certificate is of the data that were made.
+The bytes, and so the `dataset_sha256`, are the same on every x86-64 processor with fused multiply-add. They may
+differ with another version of MuJoCo or NumPy: the command then says so, and certifies the data that it made.
 
 Read them with Minari, with PyTorch, and, after `export=[d4rl,ogbench]` on the line above, as D4RL's or OGBench's:
 
@@ -144,9 +145,9 @@ with h5py.File("{name}.hdf5") as file:
 ```
 
 ```python
-import ogbench
+import ogbench  # for its reader: the environment that it returns is another world, so leave it
 
-known = "pointmaze-medium-navigate-v0"  # any environment's name that it knows
+known = "pointmaze-medium-navigate-v0"  # any name that it knows
 _, train, _ = ogbench.make_env_and_datasets(known, dataset_path="{name}.npz")
 ```
 
@@ -160,8 +161,8 @@ python -m stitchrl {dataset}
 
 
 def overrides(spec: dict[str, Any]) -> list[str]:
-    """What has to be said on the command line, since it is not in the dataset's file: another size or seed."""
-    defaults = {"transitions": DatasetSpec.transitions, "seed": DatasetSpec.seed}
+    """What has to be said on the command line, since it is not in the dataset's file."""
+    defaults = {key: getattr(DatasetSpec, key) for key in ("transitions", "seed", "min_episodes")}
     return [f"dataset.{key}={spec[key]}" for key, default in defaults.items() if spec[key] != default]
 
 
@@ -177,7 +178,7 @@ def purpose(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
         return f": at least {min(needed)} {links} must be chained to solve one" if needed else ""
 
     if spec["cut"] is not None:
-        joined = name.replace(f"-{split}", "-joined", 1)
+        joined = name.replace(f"-{split}", f"-{re.sub(r'cut[0-9]*$', 'joined', split)}", 1)
         words = (
             f"The transitions of `{joined}`, the same to the last one, in pieces of at most {spec['cut']} steps. No "
             f"piece contains an unseen task{chain('pieces')}. Success when trained on `{joined}` minus success when "
