@@ -96,7 +96,7 @@ def guarded(main: Callable[[], None]) -> None:
         with interruptible():
             main()
     except Interrupted as stop:
-        print(f"stitchrl: {stop}", file=sys.stderr)
+        print(f"stitchrl: stopped by {stop}", file=sys.stderr)
         sys.exit(stop.status)
     except UNUSABLE as error:
         sys.exit(explain(error))

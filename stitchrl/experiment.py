@@ -215,7 +215,7 @@ def prepare(
     device, seed = torch.device(settings.device), settings.seed
     torch.manual_seed(stream(seed, "weights"))
     agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
-    _check_outcomes(agent, spec, goals, settings)
+    check_outcomes(agent, spec, goals, settings)
     agent.fit_scale(dataset.episodes.observations)
     agent.to(device)
     learner = Learner(agent, settings.steps, settings.decay, settings.average, settings.precision)
@@ -360,7 +360,7 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"device: {settings.device!r} given, but PyTorch finds {found} such devices")
 
 
-def _check_outcomes(agent: Agent, spec: DatasetSpec, goals: TrajectorySampler, settings: Settings) -> None:
+def check_outcomes(agent: Agent, spec: DatasetSpec, goals: TrajectorySampler, settings: Settings) -> None:
     """Whether the agent can do with what the dataset asks for, and with how goals are drawn."""
     name = settings.agent_name
     if spec.targets and agent.goal_columns:

@@ -1,19 +1,10 @@
-"""Versions of packages; also where the package runs from a source tree that is not installed."""
+"""The versions of packages, as they are recorded with datasets and runs."""
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
 import stitchrl
 
 
 def versions(*names: str) -> dict[str, str]:
-    """The version of each package. Raises PackageNotFoundError for one that is not there, stitchrl aside."""
-    return {name: _version(name) for name in names}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        if name != "stitchrl":
-            raise
-        return stitchrl.__version__
+    """The version of each installed package. Ours is that of the code that runs, which need not be installed."""
+    return {name: stitchrl.__version__ if name == "stitchrl" else version(name) for name in names}
