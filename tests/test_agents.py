@@ -107,6 +107,8 @@ def test_bfloat16_gives_nearly_the_same_losses_and_float32_weights(name):
     found = train(rounded, batches)
     assert found != expected and train(again, batches) == found and torch.equal(weights(again), weights(rounded))
     for parts, others in zip(found, expected, strict=True):
+        norms = parts.pop("grad_norm"), others.pop("grad_norm")
+        assert norms[0] == pytest.approx(norms[1], rel=0.25)  # of terms that count from a threshold on or not at all
         assert parts == pytest.approx(others, rel=0.05, abs=1e-3)
     assert {tensor.dtype for tensor in rounded.agent.parameters()} == {torch.float32}
 

@@ -155,10 +155,10 @@ def test_another_trajectory_sampler_changes_trajectory_goals_alone(episodes, goa
             assert torch.equal(getattr(batch, field), getattr(other, field))
         for field, path in (("goals", 2 * i), ("value_goals", 2 * i + 1)):
             goal, other_goal = numbers(getattr(batch, field)), numbers(getattr(other, field))
-            trajectory = goal == paths[path].goal
-            assert torch.equal(trajectory, other_goal == other_paths[path].goal)
-            assert torch.equal(goal[~trajectory], other_goal[~trajectory])
-            assert (goal[trajectory] != other_goal[trajectory]).any()
+            changed = goal != other_goal
+            assert changed.any()
+            assert torch.equal(goal[changed], paths[path].goal[changed])
+            assert torch.equal(other_goal[changed], other_paths[path].goal[changed])
 
 
 def test_one_seed_draws_the_same_batches_and_another_seed_draws_others(episodes):

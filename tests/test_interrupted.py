@@ -83,7 +83,8 @@ def test_a_signal_has_the_run_save_what_it_reached_and_go_on_to_the_same_numbers
             capsys.readouterr()
             assert start(here, "broken") == exit_status
         said = capsys.readouterr().err
-        assert said.splitlines()[-1] == f"stitchrl: {number.name}: {tmp_path}/broken goes on when it is started again"
+        line = f"stitchrl: stopped by {number.name}: {tmp_path}/broken goes on when it is started again"
+        assert said.splitlines()[-1] == line
         assert "Traceback" not in said
         assert status(tmp_path / "broken") == {"status": "interrupted", "reason": number.name}
         assert not (tmp_path / "broken" / "summary.json").exists()
