@@ -8,7 +8,7 @@ from run_folders import CUT, FAR, JOINED, NEAR, make_run
 
 from stitchrl.report.find import find_runs
 from stitchrl.report.rows import far_tasks, group_rows, segments_needed, task_rows, twin_rows
-from stitchrl.report.tables import success_table, task_table, to_csv, training_table, twin_table
+from stitchrl.report.tables import resampled_tables, success_table, task_table, to_csv, training_table, twin_table
 
 OTHER = "r1c1-to-r3c3"  # a second task that is expected unseen
 
@@ -23,7 +23,11 @@ def make_distinct_run(root, dataset, goals, seed, far, other, near, **changes):
     tasks = [
         score(success)
         | {"name": name, "expect": expect, "status": expect, "segments_needed": needed, "path_length": length}
-        | {"mean_length": steps + seed, "in_half": success - 0.03, "ceiling": ceiling}
+        | {
+            "mean_length": steps + seed + (40 if goals == "stitch" else 0),
+            "in_half": success - 0.03,
+            "ceiling": ceiling,
+        }
         for name, expect, needed, length, success, steps, ceiling in (
             (FAR, "seen" if joined else "unseen", 4, 24.0, far, 300.0, 0.9),
             (OTHER, "seen" if joined else "unseen", 3, 20.0, other, 250.0, 0.8),
@@ -107,7 +111,7 @@ def test_tables_show_each_number_under_its_heading(runs):
     (row,) = [row for row in tasks.rows if row[1:3] == ("stitch", FAR)]
     told = dict(zip(tasks.columns, map(str, row), strict=True))
     assert told["success"] == "0.56 (0.50 0.62)" and told["in half the time"] == "0.53 (0.47 0.59)"
-    assert (told["segments"], told["path m"], told["steps"]) == ("4", "24.0", "300") and float(told["ceiling"]) == 0.9
+    assert (told["segments"], told["path m"], told["steps"]) == ("4", "24.0", "340") and float(told["ceiling"]) == 0.9
     assert (told["expect"], told["status"]) == ("unseen", "unseen")
     training = training_table(runs)
     assert dict(zip(training.columns[3:], training.rows[3][3:], strict=True)) == {
@@ -148,7 +152,7 @@ def test_the_table_of_runs_holds_the_numbers_of_each_summary(runs):
 def test_ceilings_are_means_over_runs_and_lengths_those_of_the_row_alone(runs):
     rows = {(row.dataset, row.goals, row.task): row for row in task_rows(runs)}
     assert rows[CUT, "stitch", OTHER].ceiling == pytest.approx(0.8)
-    assert rows[CUT, "stitch", OTHER].mean_length == pytest.approx(250.5)
+    assert rows[CUT, "stitch", OTHER].mean_length == pytest.approx(290.5)
     assert rows[JOINED, "future", NEAR].expect == "seen" and rows[CUT, "future", FAR].segments_needed == 4
 
 
@@ -160,3 +164,16 @@ def test_a_seed_that_failed_at_a_task_has_no_length_and_does_not_shorten_it(tmp_
     (folder / "summary.json").write_text(json.dumps(summary))
     row = next(row for row in task_rows(find_runs([tmp_path]).runs) if row.task == FAR)
     assert row.mean_length == 300
+
+
+def test_seeds_that_lack_a_task_do_not_count_for_the_eight_that_resampling_needs(tmp_path):
+    for seed in range(9):
+        folder = make_distinct_run(tmp_path, CUT, "future", seed, 0.1 + 0.05 * seed, 0.2, 0.7)
+    assert resampled_tables(find_runs([tmp_path]).runs, CUT)[0].rows[0][2] == 9
+    for seed, folders in ((8, 8), (7, 7)):
+        path = folder.with_name(f"{folder.name[:-1]}{seed}") / "summary.json"
+        summary = json.loads(path.read_text())
+        summary["tasks"] = summary["tasks"][1:]
+        path.write_text(json.dumps(summary))
+        tables = resampled_tables(find_runs([tmp_path]).runs, CUT)
+        assert [table.rows[0][2] for table in tables] == ([folders] if folders == 8 else [])
