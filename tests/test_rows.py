@@ -8,6 +8,7 @@ from run_folders import CUT, FAR, JOINED, NEAR, make_run
 
 from stitchrl.report.find import find_runs
 from stitchrl.report.rows import far_tasks, group_rows, segments_needed, task_rows, twin_rows
+from stitchrl.report.runs import read_run
 from stitchrl.report.tables import resampled_tables, success_table, task_table, to_csv, training_table, twin_table
 
 OTHER = "r1c1-to-r3c3"  # a second task that is expected unseen
@@ -177,3 +178,11 @@ def test_seeds_that_lack_a_task_do_not_count_for_the_eight_that_resampling_needs
         path.write_text(json.dumps(summary))
         tables = resampled_tables(find_runs([tmp_path]).runs, CUT)
         assert [table.rows[0][2] for table in tables] == ([folders] if folders == 8 else [])
+
+
+def test_a_curve_is_the_mean_over_tasks_of_their_shares(tmp_path):
+    folder = make_distinct_run(tmp_path, CUT, "future", 0, 0.1, 0.2, 0.7)
+    solved = {FAR: [0, 0, 0, 1], OTHER: [1, 1], NEAR: [1, 0]}
+    rows = [{"step": 5, "task": task, "success": bool(won)} for task, of in solved.items() for won in of]
+    (folder / "eval.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_run(folder).curves == {"unseen": {5: (0.25 + 1) / 2}, "seen": {5: 0.5}}
