@@ -137,10 +137,10 @@ def test_an_agent_whose_code_is_edited_is_trained_anew_from_the_first_update(
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr("stitchrl.experiment.LOG_EVERY", 10)
 
-    def start() -> str:
+    def start(status: int = 0) -> str:
         for name in ("mylab", "mylab.agent", "mylab.layers", "mylab.sub.helpers", "local_tools"):
             sys.modules.pop(name, None)
-        assert command(__main__, monkeypatch, "--config-dir", "conf", *RUN) == 0
+        assert command(__main__, monkeypatch, "--config-dir", "conf", *RUN) == status
         return capsys.readouterr().err
 
     def losses() -> list[float]:
@@ -156,8 +156,7 @@ def test_an_agent_whose_code_is_edited_is_trained_anew_from_the_first_update(
     change(lab / "mylab/agent.py", "-weight() * loss", "weight() * loss")
     crash = "calls.append(0)\n    1 / (15 - len(calls))\n    return local_tools.SHARE\n\n\ncalls = []"
     change(lab / "mylab/sub/helpers.py", "return local_tools.SHARE", crash)
-    with pytest.raises(ZeroDivisionError):
-        start()
+    assert "ZeroDivisionError" in start(status=2)
     assert Path("run/checkpoints/last.pt").exists()
     change(lab / "mylab/sub/helpers.py", "15", "1500")
     said = start()

@@ -116,8 +116,8 @@ SMALL = ["dataset=pointmaze_medium_short", "dataset.transitions=16000", "dataset
 @pytest.mark.parametrize(
     "option, message",
     [
-        ("goal_distance=0", "dataset.goal_distance: 0 given, a positive number expected"),
-        ("length=-5", "dataset.length: -5 given, a positive number expected"),
+        ("goal_distance=0", "dataset.goal_distance: 0 given, expected a whole number of 1 or more"),
+        ("length=-5", "dataset.length: -5 given, expected a whole number of 1 or more"),
         (
             "goal_distance=11",
             "dataset.goal_distance: no goal of contexts[0] is 11 moves from cell [1, 2] of maze 'medium'",

@@ -6,8 +6,8 @@ import json
 import pytest
 from run_folders import CUT, FAR, JOINED, NEAR, make_run
 
+from stitchrl.report.find import find_runs
 from stitchrl.report.rows import far_tasks, segments_needed, share_closed, task_rows, twin_rows
-from stitchrl.report.runs import find_runs
 from stitchrl.report.statistics import Estimate
 from stitchrl.report.tables import heat_table, success_table, task_table, to_csv, training_table, twin_table
 
@@ -38,7 +38,7 @@ def runs(tmp_path):
             summary["wall_s"], summary["updates_per_s"] = 120.0, 50.0
 
         edit(folder, change)
-    return find_runs([tmp_path])
+    return find_runs([tmp_path]).runs
 
 
 def value(entry):

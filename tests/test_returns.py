@@ -74,7 +74,7 @@ GOALS = ["dataset=pointmaze_umaze_regions"]
             "agent hiql: conditioned on goals, but dataset pointmaze-umaze-returns-n20000-v0 asks for ret",
         ),
         (["agent=gcbc", "agent.goal_columns=[0,1]"], "agent gcbc: conditioned on goals, but dataset"),
-        (["agent=gciql", "agent.goal_columns=null"], "agent.value_goals: given, but returns are asked for"),
+        (["agent=gciql", "agent.goal_columns=null"], "agent.goal_columns: null given, expected a list"),
         (["agent=gcbc_egocentric"], "agent.orientation: [3, 4, 5, 6] given; a return lies nowhere"),
         (
             [*GOALS, "agent=iql"],
