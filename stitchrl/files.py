@@ -139,7 +139,7 @@ def locked(path: Path) -> Iterator[None]:
     The lock goes with the process that holds it, however that ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

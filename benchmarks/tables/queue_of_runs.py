@@ -45,7 +45,7 @@ def run_all(jobs: Sequence[Job], processes: int, table: Path, find_rows: Callabl
     def run(job: Job) -> None:
         job.folder.mkdir(parents=True, exist_ok=True)
         arguments = [*job.dataset, *job.others, "workers=1", f"hydra.run.dir={job.folder}"]
-        with open(job.folder / "log.txt", "a") as log:
+        with open(job.folder / "log.txt", "a", encoding="utf-8") as log:
             ended = subprocess.run([sys.executable, "-m", "stitchrl", *arguments], stdout=log, stderr=log)
         if ended.returncode:
             print(f"{job.folder}: exit status {ended.returncode}, see {job.folder}/log.txt", file=sys.stderr)
@@ -87,7 +87,7 @@ def circumstances(folder: Path) -> Row:
 
 
 def read_csv(path: Path) -> list[Row]:
-    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
 
 
 def bring_up_to_date(table: Path, found: Sequence[Row]) -> None:

@@ -68,7 +68,7 @@ def find_rows() -> list[Row]:
         for task in summary["tasks"]:
             keys = ("name", "expect", "target", "return", "success", "final", "best", "segments_needed", "ceiling")
             rows.append(run | {key: task[key] for key in keys} | origin | {"folder": str(folder)})
-        with open(folder / "calibration.csv", newline="") as file:
+        with open(folder / "calibration.csv", encoding="utf-8", newline="") as file:
             grid += [run | row | {"folder": str(folder)} for row in csv.DictReader(file)]
     bring_up_to_date(GRID, grid)
     return rows

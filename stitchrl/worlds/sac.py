@@ -237,7 +237,7 @@ def train(
                 sac.update({key: value[index] for key, value in replay.items()}, actor_too=i % 2 == 0)
         done = step + lanes
         if done % 10_000 < lanes:
-            with open(out / "log.csv", "a", newline="") as file:
+            with open(out / "log.csv", "a", encoding="utf-8", newline="") as file:
                 if file.tell() == 0:
                     file.write("steps,speed_m_per_s,falls,alpha,seconds\n")
                 alpha, seconds = sac.log_alpha.exp().item(), time.monotonic() - started
