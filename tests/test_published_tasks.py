@@ -23,11 +23,11 @@ def read(name: str, file: str) -> dict:
 
 
 def spec_of(stored: dict) -> DatasetSpec:
-    """What the dataset's own file says, in the size and with the seed of the stored one."""
+    """What the dataset's own file says, in the size, with the seed and judged as the stored one."""
     values = load(CONF / "dataset" / f"{stored['world']}_{stored['maze']}_{stored['split']}.yaml")
     values = {key: value for key, value in values.items() if key in GIVEN}
     spec = DatasetSpec.create(values, Maze(values["maze"], 1.0).cells)
-    return replace(spec, transitions=stored["transitions"], seed=stored["seed"])
+    return replace(spec, **{key: stored[key] for key in ("transitions", "seed", "min_episodes")})
 
 
 @pytest.mark.parametrize("name", NAMES)
