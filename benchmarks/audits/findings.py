@@ -162,7 +162,7 @@ def kept(task: dict[str, Any]) -> dict[str, Any]:
 def published(split: str) -> list[dict[str, Any]]:
     """Of our own datasets: what is committed."""
     found = []
-    for folder in sorted(PUBLISHED.glob(f"*-{split}-v0")):
+    for folder in sorted(PUBLISHED.glob(f"*-{split}-v*")):
         if "-dev-" in folder.name:  # a maze of our own
             continue
         certificate, manifest = (
