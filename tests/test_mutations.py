@@ -23,6 +23,7 @@ PARTS = (
     "experiment",
 )
 PARTS += ("summary", "report/", "command", "__main__", "sweep", "factory", "generate", "convert")
+PARTS += ("official", "settings", "guard", "interrupt", "status", "code_hash", "finite", "seeds", "scaling")
 
 
 @pytest.fixture(scope="module")
