@@ -8,6 +8,7 @@ status 1 where a fault is stale or less than 95% of those that were tried are ca
 """
 
 import argparse
+import ast
 import contextlib
 import csv
 import importlib
@@ -58,11 +59,16 @@ def read_faults(path: Path = LIST) -> list[Fault]:
 
 
 def check(fault: Fault, root: Path = ROOT) -> str:
-    """The file with the fault in it. ValueError where its text does not occur exactly once."""
+    """The file with the fault in it. ValueError where its text does not occur exactly once, or no Python comes of it."""
     text = (root / "stitchrl" / fault.file).read_text(encoding="utf-8")
     if (count := text.count(fault.text)) != 1:
         raise ValueError(f"{fault.name}: stale, its text occurs {count} times in stitchrl/{fault.file}")
-    return text.replace(fault.text, fault.wrong)
+    changed = text.replace(fault.text, fault.wrong)
+    try:
+        ast.parse(changed)  # else every test would fail, whatever it tests
+    except SyntaxError as error:
+        raise ValueError(f"{fault.name}: stale, with it stitchrl/{fault.file} is no Python: {error}") from error
+    return changed
 
 
 def stale(faults: Sequence[Fault]) -> list[str]:

@@ -52,6 +52,14 @@ def test_a_fault_whose_text_is_not_there_once_is_stale(mutations: ModuleType) ->
     assert lines[2] == "success_radius: there is no test headline::test_nothing" and len(lines) == 3
 
 
+def test_a_fault_that_leaves_no_python_is_stale(mutations: ModuleType) -> None:
+    """Whatever a test looks at, it would fail."""
+    [fault] = [fault for fault in mutations.read_faults() if fault.name == "sampler_not_restored"]
+    half = fault._replace(text='sampler.load_state_dict(state["sampler"])')
+    [line] = mutations.stale([half])
+    assert line.startswith("sampler_not_restored: stale, with it stitchrl/experiment.py is no Python: invalid syntax")
+
+
 @pytest.mark.slow
 def test_a_fault_is_caught_missed_or_stale_as_its_test_fails_or_passes(mutations: ModuleType, tmp_path: Path) -> None:
     """Of these the test that is named can notice but the first."""
