@@ -2,8 +2,8 @@
 
     python benchmarks/mutations.py [--only NAME ...] [--jobs N] [--faults FILE] [--list]
 
-Every fault of mutations.yaml replaces one piece of text, which must occur exactly once in its file: otherwise it is
-stale, which is an error. Writes benchmarks/results/mutations.csv; with --only the rows of these faults alone. Exit
+Every fault of mutations.yaml replaces one piece of text, which must occur exactly once in its file, and leaves Python
+there: otherwise it is stale, which is an error. Writes benchmarks/results/mutations.csv; with --only the rows of these faults alone. Exit
 status 1 where a fault is stale or less than 95% of those that were tried are caught.
 """
 
@@ -59,7 +59,7 @@ def read_faults(path: Path = LIST) -> list[Fault]:
 
 
 def check(fault: Fault, root: Path = ROOT) -> str:
-    """The file with the fault in it. ValueError where its text does not occur exactly once, or no Python comes of it."""
+    """The file with the fault in it. ValueError where its text does not occur once, or no Python comes of it."""
     text = (root / "stitchrl" / fault.file).read_text(encoding="utf-8")
     if (count := text.count(fault.text)) != 1:
         raise ValueError(f"{fault.name}: stale, its text occurs {count} times in stitchrl/{fault.file}")
