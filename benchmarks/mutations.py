@@ -3,8 +3,8 @@
     python benchmarks/mutations.py [--only NAME ...] [--jobs N] [--faults FILE] [--list]
 
 Every fault of mutations.yaml replaces one piece of text, which must occur exactly once in its file, and leaves Python
-there: otherwise it is stale, which is an error. Writes benchmarks/results/mutations.csv; with --only the rows of these faults alone. Exit
-status 1 where a fault is stale or less than 95% of those that were tried are caught.
+there: otherwise it is stale, which is an error. Writes benchmarks/results/mutations.csv; with --only the rows of these
+faults alone. Exit status 1 where a fault is stale or less than 95% of those that were tried are caught.
 """
 
 import argparse
