@@ -2,12 +2,13 @@
 
     python benchmarks/mutations.py [--only NAME ...] [--jobs N] [--faults FILE] [--list]
 
-Every fault of mutations.yaml replaces one piece of text, which must occur exactly once in its file: otherwise it is
-stale, which is an error. Writes benchmarks/results/mutations.csv; with --only the rows of these faults alone. Exit
-status 1 where a fault is stale or less than 95% of those that were tried are caught.
+Every fault of mutations.yaml replaces one piece of text, which must occur exactly once in its file, and leaves Python
+there: otherwise it is stale, which is an error. Writes benchmarks/results/mutations.csv; with --only the rows of these
+faults alone. Exit status 1 where a fault is stale or less than 95% of those that were tried are caught.
 """
 
 import argparse
+import ast
 import contextlib
 import csv
 import importlib
@@ -28,7 +29,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_suffix(".yaml")
 RESULT = Path(__file__).parent / "results" / "mutations.csv"
-COPIED = ("stitchrl", "conf", "tests", "datasets", "pyproject.toml", "README.md")
+COPIED = ("stitchrl", "conf", "tests", "datasets", "benchmarks", "pyproject.toml", "README.md")
 CAUGHT = 0.95  # of all faults, at least
 # Imported once, before the first fault: each process of tests then begins with them. None imports stitchrl.
 LIBRARIES = ("gymnasium_robotics", "h5py", "hydra", "jinja2", "matplotlib.figure", "minari", "mujoco.rollout", "optuna")
@@ -58,11 +59,16 @@ def read_faults(path: Path = LIST) -> list[Fault]:
 
 
 def check(fault: Fault, root: Path = ROOT) -> str:
-    """The file with the fault in it. ValueError where its text does not occur exactly once."""
+    """The file with the fault in it. ValueError where its text does not occur once, or no Python comes of it."""
     text = (root / "stitchrl" / fault.file).read_text(encoding="utf-8")
     if (count := text.count(fault.text)) != 1:
         raise ValueError(f"{fault.name}: stale, its text occurs {count} times in stitchrl/{fault.file}")
-    return text.replace(fault.text, fault.wrong)
+    changed = text.replace(fault.text, fault.wrong)
+    try:
+        ast.parse(changed)  # else every test would fail, whatever it tests
+    except SyntaxError as error:
+        raise ValueError(f"{fault.name}: stale, with it stitchrl/{fault.file} is no Python: {error}") from error
+    return changed
 
 
 def stale(faults: Sequence[Fault]) -> list[str]:

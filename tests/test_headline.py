@@ -19,7 +19,7 @@ from stitchrl.audit.known import find_tasks
 from stitchrl.audit.positions import Positions
 from stitchrl.audit.returns import certify_returns
 from stitchrl.audit.survey import distances
-from stitchrl.data.formats import d4rl, minari, open_source, write
+from stitchrl.data.formats import d4rl, minari, open_source, source, write
 from stitchrl.data.formats.source import of_episodes
 from stitchrl.data.paths import Stitch
 from stitchrl.evaluate import Evaluator, Rewards
@@ -531,8 +531,9 @@ def test_what_a_policy_is_asked_for_is_whole_at_its_first_step_even_where_a_step
 # ---- Stored datasets -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("rows", [16, 10**6])  # read in three parts, or at once
 @pytest.mark.parametrize("name", ["file.hdf5", "file.npz", "lab/file-v0"])
-def test_the_hash_of_a_stored_dataset_is_that_of_its_arrays_whatever_the_format(name):
+def test_the_hash_of_a_stored_dataset_is_that_of_its_arrays_whatever_the_format(name, rows, monkeypatch):
     """float32 observations of all states, actions that were taken, lengths as int64: computed here from the arrays."""
     rng = np.random.default_rng(0)
     walks = [rng.normal(size=(steps, 2)) for steps in (5, 9, 3, 40)]
@@ -543,6 +544,8 @@ def test_the_hash_of_a_stored_dataset_is_that_of_its_arrays_whatever_the_format(
     digest.update(np.array([4, 8, 2, 39], "<i8").tobytes())
     write(name, of_episodes("x", episodes, {}))
     stored = open_source(name)
+    monkeypatch.setattr(source, "ROWS", rows)
+    assert len(list(stored.stream(rows))) == (3 if rows == 16 else 1)
     assert stored.sha256 == stored.read().sha256 == digest.hexdigest()
 
 

@@ -86,9 +86,12 @@ def test_the_ants_noiseless_actions_are_multiples_of_the_grid() -> None:
         plan = next(plans(DatasetSpec("antmaze", "umaze", "joined", (Context(((1, 1),), ((3, 1),)),), (), ()), world))
         simulation.reset(lane, plan.start)
         behaviour.plan(lane, plan._replace(rng=rng))
+    found = []
     for step in range(20):
         action = behaviour.act(simulation.observations, np.full(4, step))
+        found.append(action)
         assert action.dtype == np.float32
         np.testing.assert_array_equal(action * 1024, np.round(action * 1024))
         assert np.abs(action).max() > 0
         simulation.step(action, np.ones(4, bool))
+    assert (np.stack(found) * 1024 % 2 == 1).mean() > 0.25, "and of no coarser one"

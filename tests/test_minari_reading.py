@@ -225,6 +225,19 @@ def test_a_damaged_arrow_file_is_named(
     assert str(path) in line
 
 
+@pytest.mark.parametrize("key", ["observations", "actions", "rewards", "terminations"])
+def test_an_episode_of_which_a_row_is_missing_is_named(
+    key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put()
+    with h5py.File(FILE) as file:
+        shorter = file[f"episode_1/{key}"][:-1]
+    spoil(1, key, lambda file, name: file.create_dataset(name, data=shorter))
+    counts = {"observations": T + 1, "actions": T, "rewards": T, "terminations": T} | {key: len(shorter)}
+    found = ", ".join(f"{count} {name}" for name, count in counts.items())
+    assert refusal(monkeypatch, capsys).endswith(f"episode_1: {found}; expected T + 1, T, T and T, T at least 1")
+
+
 # What ended an episode
 
 

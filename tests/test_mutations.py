@@ -23,6 +23,7 @@ PARTS = (
     "experiment",
 )
 PARTS += ("summary", "report/", "command", "__main__", "sweep", "factory", "generate", "convert")
+PARTS += ("official", "settings", "guard", "interrupt", "status", "code_hash", "finite", "seeds", "scaling")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,14 @@ def test_a_fault_whose_text_is_not_there_once_is_stale(mutations: ModuleType) ->
     assert lines[0].startswith("success_radius: stale, its text occurs 0 times in stitchrl/worlds/__init__.py")
     assert lines[1].startswith("success_radius: stale, its text occurs ") and " 0 " not in lines[1]
     assert lines[2] == "success_radius: there is no test headline::test_nothing" and len(lines) == 3
+
+
+def test_a_fault_that_leaves_no_python_is_stale(mutations: ModuleType) -> None:
+    """Whatever a test looks at, it would fail."""
+    [fault] = [fault for fault in mutations.read_faults() if fault.name == "sampler_not_restored"]
+    half = fault._replace(text='sampler.load_state_dict(state["sampler"])')
+    [line] = mutations.stale([half])
+    assert line.startswith("sampler_not_restored: stale, with it stitchrl/experiment.py is no Python: invalid syntax")
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from torch import Tensor
 from stitchrl import __main__, experiment
 from stitchrl.agents.gcbc import GCBC
 from stitchrl.evaluate import PolicyController
-from stitchrl.finite import NotFinite
+from stitchrl.finite import NotFinite, check_finite
 from stitchrl.worlds.rollout import Fleet, Plan, run
 
 RUN = ["dataset.transitions=20000", "dataset.min_episodes=5", "workers=1", "steps=60", "hydra.run.dir=run"]
@@ -120,6 +120,13 @@ def test_a_run_that_diverged_fails_in_the_same_way_when_it_is_started_again_and_
             assert failed(capsys, tmp_path).startswith("update 33: ")
     assert command(__main__, monkeypatch, *RUN) == 0
     assert "failed" not in json.loads((tmp_path / "run" / "summary.json").read_text())
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_the_values_that_are_not_finite_are_named_and_no_others(value):
+    check_finite({"large": 1e300, "none": 0.0}, "update 3")
+    with pytest.raises(NotFinite, match=f"^update 3: odd is {value}; finite numbers expected$"):
+        check_finite({"large": 1e300, "odd": value}, "update 3")
 
 
 def test_a_check_names_the_weights_or_their_average():

@@ -83,6 +83,7 @@ def test_datasets_of_one_name_in_two_stores_have_two_copies_in_the_cache(
         for store in stores:
             monkeypatch.setenv("MINARI_DATASETS_PATH", str(stores[store]))
             assert open_source(NAME).read().sha256 == hashes[store]
+    assert len(list((here / "cache" / "stitchrl" / "flat").iterdir())) == 2
 
 
 def test_where_nothing_can_be_written_a_dataset_is_read_all_the_same(

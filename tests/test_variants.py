@@ -143,6 +143,14 @@ def test_twins_that_differ_in_the_dataset_only_pair_up_for_each_setting(tmp_path
     assert heat_table(runs, CUT).columns[5:7] == ("gcbc lr=0.001, future", "gcbc lr=0.001, stitch")
 
 
+def test_twins_that_were_trained_with_different_settings_are_not_compared(tmp_path):
+    make_run(tmp_path, JOINED, far=0.8, resolved={})
+    make_run(tmp_path, CUT, far=0.2, resolved={"agent.lr": 0.1})
+    runs = find_runs([tmp_path]).runs
+    assert [(run.dataset, run.agent) for run in runs] == [(JOINED, "gcbc lr=0.001"), (CUT, "gcbc lr=0.1")]
+    assert {str(row.gap) for row in twin_rows(runs, JOINED, CUT) if row.gap} == {"missing"}
+
+
 def test_augmentation_of_two_kinds_of_settings_is_compared_with_one_run_without(tmp_path):
     make_run(tmp_path, JOINED, far=0.8, resolved={})
     make_run(tmp_path, CUT, far=0.2, resolved={})

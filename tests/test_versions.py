@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import stitchrl
+from stitchrl.status import make_origin
 from stitchrl.versions import versions
 
 ROOT = Path(__file__).parent.parent
@@ -43,3 +46,16 @@ def test_a_source_tree_that_is_not_installed_knows_its_version(tmp_path: Path) -
         text=True,
     )
     assert done.stdout.split() == [stitchrl.__version__], done.stderr
+
+
+@pytest.mark.parametrize("package", ["stitchrl", "torch", "numpy", "gymnasium", "mujoco"])
+def test_a_run_of_another_version_of_a_package_that_decides_numbers_is_another_run(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = make_origin("data", 0, "configuration", "source")
+    if package == "stitchrl":
+        monkeypatch.setattr(stitchrl, "__version__", "another")
+    else:
+        known = version
+        monkeypatch.setattr("stitchrl.versions.version", lambda name: "another" if name == package else known(name))
+    assert make_origin("data", 0, "configuration", "source") != before
