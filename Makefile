@@ -17,6 +17,9 @@ GENERATE := $(BIN)/python -m stitchrl.generate dataset=antmaze_umaze_cut3 if_mis
 DATA ?= dataset.transitions=150000 dataset.min_episodes=10
 BUDGET ?= budget=first_look
 
+# Two for each core: many tests wait for the commands that they run.
+TESTERS := $(shell $(PYTHON) -c "import os; print(2 * os.cpu_count())")
+
 .PHONY: run paper-size test
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -47,4 +50,4 @@ test: $(TESTABLE)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --numprocesses=auto --dist=loadfile
+	$(BIN)/pytest --numprocesses=$(TESTERS) --dist=loadfile

@@ -1,5 +1,6 @@
 """What several tests share: small datasets made by hand, and commands run in this process."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,10 @@ from stitchrl.data.episodes import Episodes
 from stitchrl.guard import guarded
 
 torch.set_num_threads(1)
+
+# A shell that runs something in the background has it ignore SIGINT, and so it would the commands that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
