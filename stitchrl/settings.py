@@ -50,7 +50,9 @@ def whole(least: int | None = None, most: int | None = None) -> Check:
 def number(interval: str = "(-inf, inf)") -> Check:
     """A finite number in an interval, written as in mathematics: "(0, 1]" is above 0 and at most 1."""
     low, high = (float(end) for end in interval[1:-1].split(","))
-    expected = "a number" if interval == "(-inf, inf)" else f"a number in {interval}"
+    expected = {"(-inf, inf)": "a number", "(0, inf)": "a number above 0", "[0, inf)": "a number of 0 or more"}.get(
+        interval, f"a number in {interval}"
+    )
 
     def check(key: str, value: Any) -> float:
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
@@ -125,7 +127,7 @@ def record(needed: Mapping[str, Check], optional: Mapping[str, Check] | None = N
 
 def refuse_unknown(prefix: str, name: Any, known: Sequence[str] | Mapping[str, Any], value: Any = ...) -> NoReturn:
     """Say that there is no such key, and which one is the nearest. prefix: of the full name, with its dot."""
-    names = [str(key) for key in known]
+    names = [str(key) for key in known if key != "_target_"]  # what it is, and no setting of it
     nearest = difflib.get_close_matches(str(name), names, n=1)
     found = "" if value is ... else f"{_shown(value)} given, "
     expected = (
