@@ -6,7 +6,6 @@ import json
 import os
 import textwrap
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints errors itself; it looks when it is imported
@@ -19,14 +18,12 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, Interpolation
 
 from stitchrl import guard, settings
 from stitchrl.guard import guarded
+from stitchrl.settings import CONF
 
 if TYPE_CHECKING:
     from stitchrl.types import DatasetSpec
 
 __all__ = ["guarded"]  # for the commands
-
-PACKAGE = Path(__file__).parent
-CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
 
 UNDECIDING = ("workers", "fail_fast", "inner_seeds", "wandb", "again")  # keys that no number of a run depends on

@@ -29,7 +29,6 @@ from stitchrl.interrupt import Interrupted, held
 from stitchrl.learner import Learner, Precision
 from stitchrl.log import Log
 from stitchrl.seeds import stream
-from stitchrl.status import fail as fail  # sweeps and the command say so of runs too
 from stitchrl.status import is_finished, make_origin
 from stitchrl.summary import HEADLINE, by_segments, group, mean_by_task, metrics, task_summaries
 from stitchrl.types import DatasetSpec, Policy, ReturnTask

@@ -9,16 +9,15 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from stitchrl.mazes import Maze
+from stitchrl.settings import CONF
 from stitchrl.types import DatasetSpec
 
-PACKAGE = Path(__file__).parent
-DATASETS = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir()) / "dataset"
+DATASETS = CONF / "dataset"
 JUDGING = ("min_episodes", "control")
 IN_THE_NAME = ("transitions", "seed")
 
