@@ -29,8 +29,8 @@ from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import d4rl, ogbench
 from stitchrl.data.formats.source import Source
 from stitchrl.files import write_json
-from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
+from stitchrl.worlds.maze.maps import Maze
 
 RESULTS = Path(__file__).parent / "results" / "audit_cost.json"
 MAZE = Maze("medium", 1.0)

@@ -18,9 +18,9 @@ from stitchrl.audit.positions import Positions
 from stitchrl.command import CONF
 from stitchrl.factory import collect, make_tasks
 from stitchrl.files import write_csv
-from stitchrl.mazes import Maze
 from stitchrl.types import DatasetSpec
 from stitchrl.worlds import SUCCESS_RADIUS, make_world
+from stitchrl.worlds.maze.maps import Maze
 
 RESULTS = Path(__file__).parent / "results" / "first_look.csv"
 TRANSITIONS, MIN_EPISODES = 150_000, 10  # as in the Makefile

@@ -18,19 +18,19 @@ import mujoco
 import numpy as np
 import torch
 
-from stitchrl.factory import behaviour_fleets, plans
-from stitchrl.mazes import Maze
+from stitchrl.factory import behaviour_rollouts, requests
 from stitchrl.types import Context, DatasetSpec, Simulation
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
-from stitchrl.worlds.antmaze import PHYSICS_STEPS
-from stitchrl.worlds.rollout import Fleet, Trajectory, run
+from stitchrl.worlds.maze.ant import PHYSICS_STEPS
+from stitchrl.worlds.maze.maps import Maze
+from stitchrl.worlds.rollout import Trajectory, VectorRollout, run
 
 CORES = os.cpu_count() or 1
 RESULTS = Path(__file__).parent / "results" / "generation.json"
 
 
 class Counted:
-    """A simulation that counts the steps of its lanes, those of unfinished episodes included."""
+    """A simulation that counts the steps of its envs, those of unfinished episodes included."""
 
     def __init__(self, simulation: Simulation):
         self._simulation, self.steps = simulation, 0
@@ -48,14 +48,16 @@ def specification(world: str) -> DatasetSpec:
 
 def generate(world: World, steps: int) -> tuple[float, list[Trajectory]]:
     """Steps per second of generation on all cores over at least so many steps, and the episodes that ended."""
-    fleets = [Fleet(Counted(simulation), behaviour) for simulation, behaviour in behaviour_fleets(world, CORES)]
+    rollouts = [
+        VectorRollout(Counted(simulation), behaviour) for simulation, behaviour in behaviour_rollouts(world, CORES)
+    ]
     done = []
 
     def count() -> int:
-        return sum(simulation.steps for simulation, _ in fleets)
+        return sum(simulation.steps for simulation, _ in rollouts)
 
     began = time.perf_counter()
-    for trajectory in run(fleets, plans(specification(world.name), world), SUCCESS_RADIUS):
+    for trajectory in run(rollouts, requests(specification(world.name), world), SUCCESS_RADIUS):
         done.append(trajectory)
         if count() >= steps:
             break
@@ -69,7 +71,7 @@ def raw_physics(world: World, trajectories: list[Trajectory], steps: int) -> flo
     taken, seconds = 0, 0.0
     for trajectory in trajectories:
         mujoco.mj_resetData(model, data)
-        data.qpos[:2] = trajectory.plan.start
+        data.qpos[:2] = trajectory.request.start
         began = time.perf_counter()
         for action in trajectory.actions:
             data.ctrl[:] = action
@@ -85,18 +87,20 @@ def environment_loop(world: World, steps: int) -> float:
     """Steps per second of a plain loop: one environment, one controller, one `env.step` at a time."""
     env, behaviour = world.environment(), world.behaviour(1)
     taken = 0
-    episodes = plans(specification(world.name), world)
+    episodes = requests(specification(world.name), world)
     began = time.perf_counter()
     while taken < steps:
-        plan = next(episodes)
-        cells = [np.array(world.maze.cells[world.maze.nearest_cell(xy[None])[0]]) for xy in (plan.start, plan.goal)]
+        request = next(episodes)
+        cells = [
+            np.array(world.maze.cells[world.maze.nearest_cell(xy[None])[0]]) for xy in (request.start, request.goal)
+        ]
         observation, _ = env.reset(options={"reset_cell": cells[0], "goal_cell": cells[1]})
-        behaviour.plan(0, plan._replace(start=observation["achieved_goal"]))
-        for step in range(plan.limit):
+        behaviour.begin(0, request._replace(start=observation["achieved_goal"]))
+        for step in range(request.limit):
             state = observation["observation"].astype(np.float32)
             observation, *_ = env.step(behaviour.act(state[None], np.array([step]))[0])
             taken += 1
-            if np.hypot(*(observation["achieved_goal"] - plan.goal)) <= SUCCESS_RADIUS:
+            if np.hypot(*(observation["achieved_goal"] - request.goal)) <= SUCCESS_RADIUS:
                 break
     return taken / (time.perf_counter() - began)
 

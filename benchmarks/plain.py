@@ -48,7 +48,7 @@ def mlp(weights: Sequence[Tensor], activation: type[nn.Module] = nn.GELU, layer_
     return net
 
 
-class Twins(nn.Module):
+class Ensemble(nn.Module):
     """Two networks of one shape. twins: the module of ours whose weights they begin with."""
 
     def __init__(self, twins: nn.Module):
@@ -88,7 +88,7 @@ class Plain(nn.Module):
         self.goal_columns = agent.goal_columns
         self.register_buffer("mean", agent.mean.clone())
         self.register_buffer("std", agent.std.clone())
-        self.grad_clip, self.target_rate = agent.grad_clip, agent.target_rate
+        self.grad_clip, self.tau = agent.grad_clip, agent.tau
         self.targets: list[tuple[nn.Module, nn.Module]] = []
         self.build(agent)
         self.to(agent.mean.device)
@@ -115,7 +115,7 @@ class Plain(nn.Module):
         self.optimizer.step()
         for target, online in self.targets:
             for p_target, p in zip(target.parameters(), online.parameters(), strict=True):
-                p_target.data.mul_(1 - self.target_rate).add_(p.data, alpha=self.target_rate)
+                p_target.data.mul_(1 - self.tau).add_(p.data, alpha=self.tau)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def make_target(self, online: nn.Module) -> nn.Module:
@@ -192,7 +192,7 @@ class Block(nn.Module):
 class PlainGCIVL(Plain):
     def build(self, agent: GCIVL) -> None:
         self.discount, self.expectile, self.alpha = agent.discount, agent.expectile, agent.alpha
-        self.value = Twins(agent.value)
+        self.value = Ensemble(agent.value)
         self.target_value = self.make_target(self.value)
         self.actor = mlp(list(agent.actor.parameters()))
 
@@ -227,7 +227,7 @@ class PlainGCIQL(Plain):
         assert agent.actor_loss_name == "ddpgbc"
         self.discount, self.expectile, self.alpha = agent.discount, agent.expectile, agent.alpha
         self.value = mlp(list(agent.value.parameters()), layer_norm=True)
-        self.critic = Twins(agent.critic)
+        self.critic = Ensemble(agent.critic)
         self.target_critic = self.make_target(self.critic)
         self.actor = mlp(list(agent.actor.parameters()))
 
@@ -269,7 +269,7 @@ class PlainCRL(Plain):
     def build(self, agent: CRL) -> None:
         assert agent.actor_loss_name == "ddpgbc"
         self.alpha = agent.alpha
-        self.phi, self.psi = Twins(agent.critic.phi), Twins(agent.critic.psi)
+        self.phi, self.psi = Ensemble(agent.critic.phi), Ensemble(agent.critic.psi)
         self.actor = mlp(list(agent.actor.parameters()))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -366,7 +366,7 @@ class PlainHIQL(Plain):
     def build(self, agent: HIQL) -> None:
         self.discount, self.expectile = agent.discount, agent.expectile
         self.low_alpha, self.high_alpha = agent.low_alpha, agent.high_alpha
-        self.phi, self.value = mlp(list(agent.phi.parameters()), layer_norm=True), Twins(agent.value)
+        self.phi, self.value = mlp(list(agent.phi.parameters()), layer_norm=True), Ensemble(agent.value)
         self.target_phi, self.target_value = self.make_target(self.phi), self.make_target(self.value)
         self.low_actor = mlp(list(agent.low_actor.parameters()))
         self.high_actor = mlp(list(agent.high_actor.parameters()))
@@ -404,10 +404,10 @@ class PlainHIQL(Plain):
 
     def low_actor_loss(self, batch: Batch) -> Tensor:
         with torch.no_grad():
-            v1, v2 = self.values(batch.observations, batch.near_goals)
-            next_v1, next_v2 = self.values(batch.next_observations, batch.near_goals)
+            v1, v2 = self.values(batch.observations, batch.low_goals)
+            next_v1, next_v2 = self.values(batch.next_observations, batch.low_goals)
             weight = advantage_weight((next_v1 + next_v2) / 2 - (v1 + v2) / 2, self.low_alpha)
-            rep = self.represent(self.phi, batch.observations, batch.near_goals)
+            rep = self.represent(self.phi, batch.observations, batch.low_goals)
         action = self.low_actor(torch.cat([self.standardise(batch.observations), rep], -1))
         return (weight * negative_log_likelihood(action, batch.actions)).mean()
 

@@ -83,7 +83,7 @@ def run(values: dict[str, Any], out: Path) -> None:
     make_agent, goals = instantiate(values["agent"], _partial_=True), instantiate(values["goals"])
     world = make_world(spec.world, spec.maze)
     agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
-    experiment.check_outcomes(agent, spec, goals, settings)  # before a dataset is generated for nothing
+    experiment.check_conditions(agent, spec, goals, settings)  # before a dataset is generated for nothing
     (out / "resolved.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
     summary = experiment.run(spec, make_agent, goals, settings, out)
     shown = {key: summary[key] and summary[key]["success"] for key in ("seen", "unseen")}

@@ -52,8 +52,8 @@ def checked(values: dict[str, Any]) -> dict[str, Any]:
 
 def dataset_spec(values: dict[str, Any]) -> "DatasetSpec":
     """The specification that a dataset's YAML gives. Raises ValueError that names the key that is wrong."""
-    from stitchrl.mazes import Maze
     from stitchrl.types import DatasetSpec
+    from stitchrl.worlds.maze.maps import Maze
 
     values = settings.DATASET("dataset", values)
     return DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)

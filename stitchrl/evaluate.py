@@ -12,10 +12,10 @@ from tqdm import tqdm
 from stitchrl.finite import NotFinite
 from stitchrl.types import RETURN_DIM, Policy, ReturnTask, RewardRegion, Task, Window, collected, reward_at
 from stitchrl.worlds import SUCCESS_RADIUS, World
-from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
+from stitchrl.worlds.rollout import Request, Trajectory, VectorRollout, run
 
-MAX_LANES = 64  # of each worker
-LANES_PER_BLOCK = 8  # matrix products treat the rows of an unfilled block differently, in the last bit
+MAX_ENVS = 64  # of each worker
+ENVS_PER_BLOCK = 8  # matrix products treat the rows of an unfilled block differently, in the last bit
 CALIBRATION = np.linspace(0, 1.25, 8)  # of the highest target from a start
 CALIBRATION_EPISODES = 20
 
@@ -29,36 +29,36 @@ class Rewards(NamedTuple):
 
 
 class PolicyController:
-    """A learned policy in the lanes of a simulation: keeps what each lane is asked for, acts for all lanes in one call.
+    """A learned policy in the envs of a simulation: keeps what each env is asked for, acts for all envs in one call.
 
-    window: how many of the last states, actions and outcomes a sequence model is shown, None for the newest alone.
+    window: how many of the last states, actions and conditions a sequence model is shown, None for the newest alone.
     rewards: None where goals are asked for.
     """
 
     def __init__(
-        self, policy: Policy, world: World, lanes: int, window: int | None = None, rewards: Rewards | None = None
+        self, policy: Policy, world: World, envs: int, window: int | None = None, rewards: Rewards | None = None
     ):
         self.policy, self.world, self.window, self.rewards = policy, world, window, rewards
-        outcome_dim = world.observation_dim if rewards is None else RETURN_DIM
-        self.left = np.zeros(lanes)  # of each lane's target return
-        self.outcomes = torch.zeros(lanes, outcome_dim)
-        self.observations = torch.zeros(lanes, window or 0, world.observation_dim)
-        self.actions = torch.zeros(lanes, window or 0, world.action_dim)
-        self.asked = torch.zeros(lanes, window or 0, outcome_dim)  # the outcomes as they were at the kept steps
-        self.plans: list[Plan | None] = [None] * lanes  # the newest of each; None for a lane that is not in use
+        condition_dim = world.observation_dim if rewards is None else RETURN_DIM
+        self.left = np.zeros(envs)  # of each env's target return
+        self.conditions = torch.zeros(envs, condition_dim)
+        self.observations = torch.zeros(envs, window or 0, world.observation_dim)
+        self.actions = torch.zeros(envs, window or 0, world.action_dim)
+        self.asked = torch.zeros(envs, window or 0, condition_dim)  # the conditions as they were at the kept steps
+        self.requests: list[Request | None] = [None] * envs  # the newest of each; None for a env that is not in use
 
-    def plan(self, lane: int, plan: Plan) -> None:
+    def begin(self, env: int, request: Request) -> None:
         if self.rewards is None:
-            self.outcomes[lane] = torch.from_numpy(self.world.goal_observation(plan.goal))
-        self.left[lane] = plan.target
-        self.plans[lane] = plan
+            self.conditions[env] = torch.from_numpy(self.world.goal_observation(request.goal))
+        self.left[env] = request.target
+        self.requests[env] = request
 
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """Actions [lanes, act_dim]. Raises NotFinite before physics is given one that is not finite."""
+        """Actions [envs, act_dim]. Raises NotFinite before physics is given one that is not finite."""
         actions = self._act(observations, steps)
-        for lane in np.flatnonzero(~np.isfinite(actions).all(1)):
-            if (plan := self.plans[lane]) is not None:  # or else it acts upon nothing
-                raise NotFinite(f"an action is not finite, at step {steps[lane]} of evaluated episode {plan.number}")
+        for env in np.flatnonzero(~np.isfinite(actions).all(1)):
+            if (request := self.requests[env]) is not None:  # or else it acts upon nothing
+                raise NotFinite(f"an action is not finite, at step {steps[env]} of evaluated episode {request.number}")
         return actions
 
     @torch.no_grad()
@@ -66,7 +66,7 @@ class PolicyController:
         if self.rewards is not None:
             self._collect(self.rewards, observations, steps)
         if self.window is None:
-            return self.policy(torch.from_numpy(observations), self.outcomes).numpy()
+            return self.policy(torch.from_numpy(observations), self.conditions).numpy()
         full = torch.from_numpy(steps >= self.window)  # the oldest step makes room for the newest
         for kept in (self.observations, self.actions, self.asked):
             kept[full] = kept[full].roll(-1, 1)
@@ -74,17 +74,17 @@ class PolicyController:
         everyone = torch.arange(len(newest))
         self.observations[everyone, newest] = torch.from_numpy(observations)
         self.actions[everyone, newest] = 0
-        self.asked[everyone, newest] = self.outcomes
+        self.asked[everyone, newest] = self.conditions
         valid = torch.arange(self.window) <= newest[:, None]
-        action = self.policy(Window(self.observations, self.actions, valid, self.asked), self.outcomes)
+        action = self.policy(Window(self.observations, self.actions, valid, self.asked), self.conditions)
         self.actions[everyone, newest] = action
         return action.numpy()
 
     def _collect(self, rewards: Rewards, observations: np.ndarray, steps: np.ndarray) -> None:
-        """Take from each lane's target what its last step has earned; no less than nothing is left."""
+        """Take from each env's target what its last step has earned; no less than nothing is left."""
         self.left -= np.where(steps > 0, reward_at(rewards.regions, observations[:, :2]), 0)
-        self.outcomes[:, 0] = torch.from_numpy(self.left.clip(min=0) / rewards.scale)
-        self.outcomes[:, 1] = torch.from_numpy(1 - steps / rewards.horizon)
+        self.conditions[:, 0] = torch.from_numpy(self.left.clip(min=0) / rewards.scale)
+        self.conditions[:, 1] = torch.from_numpy(1 - steps / rewards.horizon)
 
 
 class Evaluator:
@@ -106,53 +106,57 @@ class Evaluator:
     ):
         self.world, self.window, self.rewards = world, window, rewards
         self.tasks: list[Task | ReturnTask] = list(tasks)
-        self.plans: list[Plan] = []
+        self.requests: list[Request] = []
         for i, task in enumerate(self.tasks):
             for episode in range(episodes):
-                self.plans.append(_plan(len(self.plans), task, np.random.default_rng([seed, i, episode])))
+                self.requests.append(_request(len(self.requests), task, np.random.default_rng([seed, i, episode])))
         self.episodes = episodes
-        self.lanes = min(MAX_LANES, -(-len(self.plans) // LANES_PER_BLOCK) * LANES_PER_BLOCK)
-        self.simulations = [world.simulate(self.lanes) for _ in range(workers)]
+        self.envs = min(MAX_ENVS, -(-len(self.requests) // ENVS_PER_BLOCK) * ENVS_PER_BLOCK)
+        self.simulations = [world.simulate(self.envs) for _ in range(workers)]
 
     def evaluate(self, policy: Policy, episodes: int | None = None) -> tuple[list[dict[str, Any]], list[Trajectory]]:
         """Rows (task by task) and the trajectories they tell of. episodes: only the first so many of each task."""
-        plans = [plan for plan in self.plans if plan.number % self.episodes < (episodes or self.episodes)]
-        fleets = [
-            Fleet(simulation, PolicyController(policy, self.world, self.lanes, self.window, self.rewards))
+        requests = [
+            request for request in self.requests if request.number % self.episodes < (episodes or self.episodes)
+        ]
+        rollouts = [
+            VectorRollout(simulation, PolicyController(policy, self.world, self.envs, self.window, self.rewards))
             for simulation in self.simulations
         ]
-        with closing(run(fleets, plans, SUCCESS_RADIUS)) as ended:  # so that its threads end early where this does
-            bar = tqdm(ended, total=len(plans), desc="evaluate", unit=" episodes", mininterval=5, delay=5, leave=False)
-            trajectories = sorted(bar, key=lambda trajectory: trajectory.plan.number)
+        with closing(run(rollouts, requests, SUCCESS_RADIUS)) as ended:  # ends its threads early, too
+            bar = tqdm(
+                ended, total=len(requests), desc="evaluate", unit=" episodes", mininterval=5, delay=5, leave=False
+            )
+            trajectories = sorted(bar, key=lambda trajectory: trajectory.request.number)
         return [self._row(trajectory) for trajectory in trajectories], trajectories
 
     def _row(self, trajectory: Trajectory) -> dict[str, Any]:
-        plan, length = trajectory.plan, len(trajectory.actions)
+        request, length = trajectory.request, len(trajectory.actions)
         row = {
-            "task": self.tasks[plan.number // self.episodes].name,
-            "episode": plan.number % self.episodes,
+            "task": self.tasks[request.number // self.episodes].name,
+            "episode": request.number % self.episodes,
             "success": trajectory.reached,
             "length": length,
             "first_hit": length if trajectory.reached else None,
-            "start": [round(float(x), 4) for x in plan.start],
-            "goal": [round(float(x), 4) for x in plan.goal],
+            "start": [round(float(x), 4) for x in request.start],
+            "goal": [round(float(x), 4) for x in request.goal],
         }
         if self.rewards is None:
-            return row | {"in_half": trajectory.reached and length <= plan.limit / 2}
+            return row | {"tight_success": trajectory.reached and length <= request.limit / 2}
         attained = collected(self.rewards.regions, trajectory.observations[1:, :2])
         return row | {
-            "success": attained >= plan.target,
+            "success": attained >= request.target,
             "goal": None,
-            "target": plan.target,
+            "target": request.target,
             "return": round(attained, 4),
         }
 
 
-def _plan(number: int, task: Task | ReturnTask, rng: np.random.Generator) -> Plan:
+def _request(number: int, task: Task | ReturnTask, rng: np.random.Generator) -> Request:
     start = task.start.sample(rng)
     if isinstance(task, ReturnTask):
-        return Plan(number, start, start, task.horizon, rng, task.target, stays=True)
-    return Plan(number, start, task.goal.sample(rng), task.step_limit, rng)
+        return Request(number, start, start, task.horizon, rng, task.target, stays=True)
+    return Request(number, start, task.goal.sample(rng), task.step_limit, rng)
 
 
 def calibrate(

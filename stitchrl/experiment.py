@@ -31,8 +31,7 @@ from stitchrl.log import Log
 from stitchrl.seeds import stream
 from stitchrl.status import is_finished, make_origin
 from stitchrl.summary import HEADLINE, by_segments, group, mean_by_task, metrics, task_summaries
-from stitchrl.types import DatasetSpec, Policy, ReturnTask
-from stitchrl.types import Path as DataPath
+from stitchrl.types import DatasetSpec, GoalPath, Policy, ReturnTask
 from stitchrl.worlds import World, make_world
 from stitchrl.worlds.rollout import Trajectory
 
@@ -74,10 +73,10 @@ class Training:
     evaluator: Evaluator
     return_tasks: list[ReturnTask]  # none where goals are asked for
     rewards: Rewards | None  # None where goals are asked for
-    context: int | None  # steps of the window that a policy is shown
+    act_window: int | None  # steps of the window that a policy is shown
     augmentation: dict[str, float | None]
     schedule: list[int]  # updates after which it is evaluated
-    # one for each evaluation: {"step", "success": {task: share}, "in_half", "return"}
+    # one for each evaluation: {"step", "success": {task: share}, "tight_success", "return"}
     results: list[dict[str, Any]] = field(default_factory=list)
     updating: float = 0.0  # seconds spent on updates
 
@@ -214,7 +213,7 @@ def prepare(
     device, seed = torch.device(settings.device), settings.seed
     torch.manual_seed(stream(seed, "weights"))
     agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
-    check_outcomes(agent, spec, goals, settings)
+    check_conditions(agent, spec, goals, settings)
     agent.fit_scale(dataset.episodes.observations)
     agent.to(device)
     learner = Learner(agent, settings.steps, settings.decay, settings.average, settings.precision)
@@ -223,7 +222,7 @@ def prepare(
     sample_path = goals.bind(episodes)
     returns = None if spec.horizon is None else Returns(episodes, spec.horizon)
     sampler = BatchSampler(episodes, sample_path, agent.needs, seed, returns)
-    discount, context = agent.needs.actor_goals.discount, agent.needs.context or agent.needs.window
+    discount, act_window = agent.needs.actor_goals.discount, agent.needs.act_window or agent.needs.window
     return_tasks = make_return_tasks(spec, world)
     rewards = None if returns is None else Rewards(make_rewards(spec, world), returns.scale, returns.horizon)
     tasks = return_tasks or make_tasks(spec, world)
@@ -233,10 +232,10 @@ def prepare(
         learner=learner,
         sampler=sampler,
         rng=torch.Generator(device).manual_seed(stream(seed, "losses")),
-        evaluator=Evaluator(world, tasks, settings.episodes, EVALUATION_SEED, settings.workers, context, rewards),
+        evaluator=Evaluator(world, tasks, settings.episodes, EVALUATION_SEED, settings.workers, act_window, rewards),
         return_tasks=return_tasks,
         rewards=rewards,
-        context=context,
+        act_window=act_window,
         augmentation=measure_augmentation(episodes, sample_path, discount, world, goals, returns),
         schedule=[round(settings.steps * (i + 1) / settings.evaluations) for i in range(settings.evaluations)],
     )
@@ -300,7 +299,7 @@ def _evaluate(training: Training, log: Log, certificate: dict[str, Any], episode
         rows, trajectories = training.evaluator.evaluate(acting.act, None if headline else max(1, episodes // 5))
     except NotFinite as error:
         raise NotFinite(f"update {step}: {error}") from error
-    means = {key: mean_by_task(rows, key) for key in ("success", "in_half", "return")}
+    means = {key: mean_by_task(rows, key) for key in ("success", "tight_success", "return")}
     with held():
         training.results.append({"step": step, **means})
         log.evaluation(step, rows, metrics(training.results[-1], certificate))
@@ -309,8 +308,8 @@ def _evaluate(training: Training, log: Log, certificate: dict[str, Any], episode
 
 def _calibrate(training: Training, policy: Policy, workers: int) -> list[dict[str, Any]]:
     assert training.rewards is not None
-    tasks, context = training.return_tasks, training.context
-    return calibrate(policy, training.world, tasks, EVALUATION_SEED, workers, context, training.rewards)
+    tasks, act_window = training.return_tasks, training.act_window
+    return calibrate(policy, training.world, tasks, EVALUATION_SEED, workers, act_window, training.rewards)
 
 
 def _results(
@@ -359,7 +358,7 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"device: {settings.device!r} given, but PyTorch finds {found} such devices")
 
 
-def check_outcomes(agent: Agent, spec: DatasetSpec, goals: TrajectorySampler, settings: Settings) -> None:
+def check_conditions(agent: Agent, spec: DatasetSpec, goals: TrajectorySampler, settings: Settings) -> None:
     """Whether the agent can do with what the dataset asks for, and with how goals are drawn."""
     name = settings.agent_name
     if spec.targets and agent.goal_columns:
@@ -395,7 +394,7 @@ def measure_augmentation(
     requested: float | None = goals.p if hasattr(goals, "p") else None
     rng = torch.Generator(episodes.device).manual_seed(0)
     drawn = torch.randint(len(episodes.transitions), (pairs,), generator=rng, device=episodes.device)
-    path: DataPath = sample_path(episodes.transitions[drawn], discount, rng)
+    path: GoalPath = sample_path(episodes.transitions[drawn], discount, rng)
     if returns is not None:
         path = path.first(returns.horizon)
     jumped = (path.leave >= 0).any(1) | (episodes.ends[path.goal] != episodes.ends[path.rows])

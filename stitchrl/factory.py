@@ -20,12 +20,12 @@ from stitchrl.data.formats import place as source_place
 from stitchrl.data.formats.minari_flat import stamp_of
 from stitchrl.data.formats.source import of_episodes
 from stitchrl.files import locked
-from stitchrl.mazes import INSIDE
 from stitchrl.official import JUDGING, check_name, differing, joined_twin, plain
 from stitchrl.types import Cell, DatasetSpec, Expectation, Region, ReturnTask, RewardRegion, Task, collected, reward_at
 from stitchrl.versions import versions
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
-from stitchrl.worlds.rollout import Fleet, Plan, Trajectory, run
+from stitchrl.worlds.maze.maps import INSIDE
+from stitchrl.worlds.rollout import Request, Trajectory, VectorRollout, run
 
 CEILING_EPISODES = 50
 _CEILING = 2**31  # sets the ceiling's generators apart from the episodes' own
@@ -320,8 +320,8 @@ def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np
     with tqdm(
         total=spec.transitions, desc=f"collect {spec.name}", unit=" steps", unit_scale=True, mininterval=2
     ) as bar:
-        for trajectory in run(behaviour_fleets(world, workers), plans(spec, world), SUCCESS_RADIUS):
-            finished[trajectory.plan.number] = trajectory
+        for trajectory in run(behaviour_rollouts(world, workers), requests(spec, world), SUCCESS_RADIUS):
+            finished[trajectory.request.number] = trajectory
             # Episodes are taken in the order of their numbers, so that it does not matter which ended first.
             while attempts in finished and transitions < spec.transitions:
                 following = finished.pop(attempts)
@@ -333,16 +333,16 @@ def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np
             if transitions >= spec.transitions:
                 break
     at_goal = [_at_goal(trajectory) for trajectory in kept]
-    arrived = [(t.plan, int(steps.argmax()) + 1) for t, steps in zip(kept, at_goal, strict=True) if steps.any()]
+    arrived = [(t.request, int(steps.argmax()) + 1) for t, steps in zip(kept, at_goal, strict=True) if steps.any()]
     if not arrived:
         raise ValueError(f"dataset.length: {spec.length} steps are too few, no episode came to its goal")
-    walked = sum(float(world.maze.distance(plan.start[None], plan.goal[None])[0]) for plan, _ in arrived)
+    walked = sum(float(world.maze.distance(request.start[None], request.goal[None])[0]) for request, _ in arrived)
     behaviour_summary = {
         "attempts": attempts,
         "success": round(len(arrived) / attempts, 4),
         "metres_per_s": round(walked / (sum(steps for _, steps in arrived) * world.control_step), 3),
     }
-    contexts = np.array([trajectory.plan.number % len(spec.contexts) for trajectory in kept])
+    contexts = np.array([trajectory.request.number % len(spec.contexts) for trajectory in kept])
     rewards = make_rewards(spec, world)
     earned = [reward_at(rewards, t.observations[1:, :2]) for t in kept] if rewards else at_goal
     return _episodes(kept, earned), contexts, behaviour_summary
@@ -350,16 +350,16 @@ def collect(spec: DatasetSpec, world: World, workers: int) -> tuple[Episodes, np
 
 def _at_goal(trajectory: Trajectory) -> np.ndarray:
     """Boolean [T]: which steps end within the success radius of the episode's goal."""
-    offset = trajectory.observations[1:, :2] - trajectory.plan.goal
+    offset = trajectory.observations[1:, :2] - trajectory.request.goal
     return np.hypot(offset[:, 0], offset[:, 1]) <= SUCCESS_RADIUS
 
 
-def behaviour_fleets(world: World, workers: int) -> list[Fleet]:
+def behaviour_rollouts(world: World, workers: int) -> list[VectorRollout]:
     """For each worker, the world's own width of bodies under its behaviour controller."""
-    return [Fleet(world.simulate(world.lanes), world.behaviour(world.lanes)) for _ in range(workers)]
+    return [VectorRollout(world.simulate(world.envs), world.behaviour(world.envs)) for _ in range(workers)]
 
 
-def plans(spec: DatasetSpec, world: World) -> Iterator[Plan]:
+def requests(spec: DatasetSpec, world: World) -> Iterator[Request]:
     """Episodes without end. Each has its own generator; contexts take turns.
 
     Those of a given length stay at their goal. But who is sent to where nothing is earned, of rewards, ends there: were
@@ -378,7 +378,7 @@ def plans(spec: DatasetSpec, world: World) -> Iterator[Plan]:
             goal = _box(world, goals[context][cell][rng.integers(len(goals[context][cell]))]).sample(rng)
         metres = float(world.maze.distance(start[None], goal[None])[0])
         stays = spec.length is not None and (not rewards or bool(reward_at(rewards, goal[None]).any()))
-        yield Plan(number, start, goal, spec.length or step_limit(world, metres), rng, stays=stays)
+        yield Request(number, start, goal, spec.length or step_limit(world, metres), rng, stays=stays)
         number += 1
 
 
@@ -418,30 +418,30 @@ def measure_ceilings(spec: DatasetSpec, world: World, workers: int) -> dict[str,
     if spec.targets:
         return _measure_return_ceilings(spec, world, workers)
     tasks = make_tasks(spec, world)
-    planned = []
+    requested = []
     for i, task in enumerate(tasks):
         for rng in _ceiling_generators(spec, i):
             start, goal = task.start.sample(rng), task.goal.sample(rng)
-            planned.append(Plan(i, start, goal, task.step_limit, rng))
+            requested.append(Request(i, start, goal, task.step_limit, rng))
     reached: list[list[bool]] = [[] for _ in tasks]
-    for trajectory in _walk(world, planned, workers):
-        reached[trajectory.plan.number].append(trajectory.reached)
+    for trajectory in _walk(world, requested, workers):
+        reached[trajectory.request.number].append(trajectory.reached)
     return {task.name: float(np.mean(values)) for task, values in zip(tasks, reached, strict=True)}
 
 
 def _measure_return_ceilings(spec: DatasetSpec, world: World, workers: int) -> dict[str, float]:
     tasks, rewards = make_return_tasks(spec, world), make_rewards(spec, world)
-    planned = []
+    requested = []
     for i, task in enumerate(tasks):
         steps = [_steps_between(world, task.start, region) for region, _ in rewards]
         worth = [rate * (task.horizon - taken) for (_, rate), taken in zip(rewards, steps, strict=True)]
         best = replace(rewards[int(np.argmax(worth))].region, half=task.start.half)
         for rng in _ceiling_generators(spec, i):
             start, goal = task.start.sample(rng), best.sample(rng)
-            planned.append(Plan(i, start, goal, task.horizon, rng, stays=True))
+            requested.append(Request(i, start, goal, task.horizon, rng, stays=True))
     attained: list[list[bool]] = [[] for _ in tasks]
-    for trajectory in _walk(world, planned, workers):
-        number, earned = trajectory.plan.number, collected(rewards, trajectory.observations[1:, :2])
+    for trajectory in _walk(world, requested, workers):
+        number, earned = trajectory.request.number, collected(rewards, trajectory.observations[1:, :2])
         attained[number].append(earned >= tasks[number].target)
     return {task.name: float(np.mean(values)) for task, values in zip(tasks, attained, strict=True)}
 
@@ -455,6 +455,6 @@ def _ceiling_generators(spec: DatasetSpec, task: int) -> list[np.random.Generato
     return [np.random.default_rng([spec.seed, _CEILING, task, episode]) for episode in range(CEILING_EPISODES)]
 
 
-def _walk(world: World, planned: list[Plan], workers: int) -> Iterator[Trajectory]:
-    ended = run(behaviour_fleets(world, workers), planned, SUCCESS_RADIUS)
-    return tqdm(ended, total=len(planned), desc="ceilings", unit=" episodes", delay=5, leave=False)
+def _walk(world: World, requested: list[Request], workers: int) -> Iterator[Trajectory]:
+    ended = run(behaviour_rollouts(world, workers), requested, SUCCESS_RADIUS)
+    return tqdm(ended, total=len(requested), desc="ceilings", unit=" episodes", delay=5, leave=False)

@@ -73,7 +73,7 @@ class Learner:
         self.losses.append(loss.detach())
         with torch.no_grad():
             if self.targets:
-                torch._foreach_lerp_(self.targets, self.online, self.agent.target_rate)
+                torch._foreach_lerp_(self.targets, self.online, self.agent.tau)
             if self.average:
                 torch._foreach_lerp_(self.averaged, self.parameters, 1 - self.average)
         return parts

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from stitchrl.mazes import Maze
 from stitchrl.settings import CONF
 from stitchrl.types import DatasetSpec
+from stitchrl.worlds.maze.maps import Maze
 
 DATASETS = CONF / "dataset"
 JUDGING = ("min_episodes", "control")

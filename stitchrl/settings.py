@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from stitchrl.mazes import MAPS
+from stitchrl.worlds.maze.maps import MAPS
 
 PACKAGE = Path(__file__).parent
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())  # in a wheel, in a checkout
@@ -218,7 +218,9 @@ GENERATE = record(
 )
 
 # Keywords of agents and goals. Their types are those of the constructor; what a number may be goes by its name.
-LEAST = dict.fromkeys(["batch_size", "window", "context", "width", "blocks", "heads", "latent_dim", "subgoal_steps"], 1)
+LEAST = dict.fromkeys(
+    ["batch_size", "window", "act_window", "width", "blocks", "heads", "latent_dim", "subgoal_steps"], 1
+)
 LEAST |= dict.fromkeys(["rep_dim", "policy_delay", "clusters", "hops"], 1) | {"warmup": 0}
 LEAST_OF_EACH = dict.fromkeys(["hidden_dims", "high_dims"], 1)  # in lists of whole numbers
 LEAST_OF_EACH |= dict.fromkeys(["goal_columns", "orientation", "hidden_columns", "columns"], 0)
@@ -226,7 +228,7 @@ INTERVALS = dict.fromkeys(["lr", "grad_clip", "eps"], "(0, inf)")
 INTERVALS |= dict.fromkeys(["weight_decay", "alpha", "low_alpha", "high_alpha", "beta"], "[0, inf)")
 INTERVALS |= dict.fromkeys(["policy_noise", "noise_clip"], "[0, inf)")
 INTERVALS |= dict.fromkeys(["discount", "expectile"], "(0, 1)")
-INTERVALS |= {"target_rate": "(0, 1]", "dropout": "[0, 1)", "p": "(0, 1]", "detour": "[1, inf)"}
+INTERVALS |= {"tau": "(0, 1]", "dropout": "[0, 1)", "p": "(0, 1]", "detour": "[1, inf)"}
 SHARE = number("[0, 1]")
 MIXTURE = record({"current": SHARE, "trajectory": SHARE, "random": SHARE, "discount": maybe(number("(0, 1)"))})
 MIXTURES = ("actor_goals", "value_goals")

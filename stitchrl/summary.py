@@ -46,8 +46,8 @@ def task_summaries(
 ) -> list[dict[str, Any]]:
     """Per task: what the certificate says of it and how it went; mean_length is over the last successful episodes.
 
-    Besides, as means of the last three evaluations: of a goal `in_half`, success within half of the step limit, which
-    is one and a half times what the behaviour needs; of a return task `return`, and its `target` and `horizon`.
+    Besides, as means of the last three evaluations: of a goal `tight_success`, success within half of the step limit,
+    which is one and a half times what the behaviour needs; of a return task `return`, and its `target` and `horizon`.
     """
 
     def headline(key: str, name: str) -> float:
@@ -58,7 +58,7 @@ def task_summaries(
         name = task["name"]
         lengths = [row["length"] for row in rows if row["task"] == name and row["success"]]
         keys = ["name", "expect", "status", "segments_needed", "path_length", "step_limit", "ceiling"]
-        besides = "return" if "target" in task else "in_half"
+        besides = "return" if "target" in task else "tight_success"
         if "target" in task:
             keys += ["target", "horizon"]
         summaries.append(

@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--fall-cost", type=float, default=5.0, help="what a fall costs besides the episode's end")
     arguments = parser.parse_args()
 
-    from stitchrl.worlds.sac import train  # here, since it takes seconds: `--help` is answered at once
+    from stitchrl.worlds.maze.sac import train  # here, since it takes seconds: `--help` is answered at once
 
     train(arguments.out, arguments.steps, arguments.seed, arguments.top_speed, arguments.fall_cost)
 

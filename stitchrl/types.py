@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, get_args
 
+import gymnasium
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,24 +15,27 @@ Expectation = Literal["seen", "unseen"]
 
 @dataclass(frozen=True)
 class Region:
-    """All points within `radius` of a square box: `half` is half of its side. Metres, in achieved-goal space."""
+    """All points of achieved-goal space within `radius` of a cube. `half` is half of the cube's side.
 
-    center: tuple[float, float]
+    The unit is the world's. Without `half` and `radius` the region is one point.
+    """
+
+    center: tuple[float, ...]
     half: float = 0.0
     radius: float = 0.0
 
-    def distance(self, xy: np.ndarray) -> np.ndarray:
-        """Distance [...] from points [..., 2] to the region, zero inside."""
-        outside = np.maximum(np.abs(xy - np.asarray(self.center, xy.dtype)) - self.half, 0)
-        return np.maximum(np.hypot(outside[..., 0], outside[..., 1]) - self.radius, 0)
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        """Distance [...] from points [..., D] to the region, zero inside."""
+        outside = np.maximum(np.abs(points - np.asarray(self.center, points.dtype)) - self.half, 0)
+        return np.maximum(np.linalg.norm(outside, axis=-1) - self.radius, 0)
 
-    def contains(self, xy: np.ndarray) -> np.ndarray:
-        """Boolean [...] for points [..., 2]."""
-        return self.distance(xy) == 0
+    def contains(self, points: np.ndarray) -> np.ndarray:
+        """Boolean [...] for points [..., D]."""
+        return self.distance(points) == 0
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
-        """A point [2], uniform in the box itself."""
-        return np.asarray(self.center) + rng.uniform(-self.half, self.half, 2)
+        """A point [D], uniform in the cube itself."""
+        return np.asarray(self.center) + rng.uniform(-self.half, self.half, len(self.center))
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,7 @@ class DatasetSpec:
         return asdict(self)
 
 
-class Path(NamedTuple):
+class GoalPath(NamedTuple):
     """Trajectories through the data, possibly over seams. Every entry is a row of `Episodes`.
 
     A seam takes no time: the row where an episode is left and the row where the next is entered stand for one state.
@@ -241,11 +245,11 @@ class Path(NamedTuple):
         entered = torch.cat([self.rows[:, None], self.enter], 1)[:, :-1]
         return torch.where(self.leave >= 0, self.leave - entered, 0).cumsum(1)
 
-    def first(self, steps: int) -> "Path":
+    def first(self, steps: int) -> "GoalPath":
         """The first `steps` steps of each path; the whole of one that is shorter."""
         goal = self.ahead(torch.tensor([steps], device=self.rows.device)).squeeze(1)
         beyond = self.seams > steps
-        return Path(self.rows, goal, self.leave.masked_fill(beyond, -1), self.enter.masked_fill(beyond, -1))
+        return GoalPath(self.rows, goal, self.leave.masked_fill(beyond, -1), self.enter.masked_fill(beyond, -1))
 
     def collected(self, earned: Tensor, steps: Tensor) -> Tensor:
         """The reward [B, K] of the first `steps` ([K] or [B, K]) steps of each path; to its goal where that is nearer.
@@ -278,14 +282,37 @@ class Needs(NamedTuple):
     value_goals: GoalMixture | None = None
     subgoal_steps: int | None = None
     window: int | None = None
-    context: int | None = None  # steps of a window that `act` is shown; None: all of them
+    act_window: int | None = None  # steps of a window that `act` is shown; None: all of them
     rewards: bool = False
 
 
-# An outcome is what a policy is asked for: a goal, as a whole observation of which an agent takes the columns that it
-# uses, or a return. A return is two numbers: what is still to be collected, over the most that an episode of the data
-# collects within the horizon, and the steps that are left for it, over the horizon.
-RETURN_DIM = 2
+class Condition(NamedTuple):
+    """What a policy is asked for, as an agent is told of it.
+
+    A goal is a whole observation, of which an agent is shown some numbers. Any other condition is a vector, shown as it
+    is.
+    """
+
+    dim: int  # how many numbers are shown
+    columns: tuple[int, ...] | None = None  # of a goal's flattened observation; None: the vector as it is
+
+
+class Spaces(NamedTuple):
+    """What an agent is built for."""
+
+    observation: gymnasium.spaces.Box  # of any shape and dtype
+    action: gymnasium.spaces.Box | gymnasium.spaces.Discrete
+    condition: Condition
+
+
+class LossResult(NamedTuple):
+    """What an agent's loss comes to in one update."""
+
+    loss: Tensor  # scalar, to be minimised
+    info: dict[str, Any]  # logged, not minimised: scalars on whatever device, or plain numbers
+
+
+RETURN_DIM = 2  # of a return as a condition
 
 
 class Window(NamedTuple):
@@ -294,7 +321,7 @@ class Window(NamedTuple):
     observations: Tensor  # [B, K, obs_dim]
     actions: Tensor  # [B, K, act_dim]
     valid: Tensor  # [B, K] whether the step comes before the path's goal; the rest repeats an earlier step
-    outcomes: Tensor  # [B, K, outcome_dim] what is asked for at each step: the goal, or what then is left of the return
+    conditions: Tensor  # [B, K, ...] what is asked for at each step
 
 
 class Batch(NamedTuple):
@@ -303,25 +330,39 @@ class Batch(NamedTuple):
     observations: Tensor  # [B, obs_dim]
     actions: Tensor  # [B, act_dim]
     next_observations: Any  # [B, obs_dim], for critics
-    goals: Tensor  # [B, outcome_dim], the actor's outcomes
+    goals: Tensor  # [B, condition_dim], the actor's conditions
     value_goals: Any = None  # [B, obs_dim], the critic's
     value_reached: Any = None  # [B] whether the critic's goal is the state itself
-    near_goals: Any = None  # [B, obs_dim], so many steps ahead in the same episode
+    low_goals: Any = None  # [B, obs_dim], so many steps ahead in the same episode
     subgoals: Any = None  # [B, obs_dim], so many steps ahead on the way to the actor's goal
     window: Any = None  # `Window` of the path to the actor's goal
     rewards: Any = None  # [B] what the transition earns
 
 
+class Walls(Protocol):
+    """Which points of achieved-goal space lie on the same side of walls."""
+
+    adjacent: np.ndarray  # [places, places] bool: between which places there is no wall
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """The number [...] of the place that each of the points [..., D] lies in."""
+
+
 class Simulation(Protocol):
-    """Physics of several independent bodies side by side, each in its own lane."""
+    """Independent environments, stepped side by side."""
 
-    observations: np.ndarray  # [lanes, obs_dim] float32, the current state of each
+    observations: np.ndarray  # [envs, *shape], what is observed of each now
 
-    def reset(self, lane: int, xy: np.ndarray) -> None: ...
+    @property
+    def achieved(self) -> np.ndarray:
+        """The goal [envs, D] that each environment has achieved now."""
+
+    def reset(self, env: int, start: np.ndarray) -> None:
+        """Put an environment at the point `start` [D] of achieved-goal space."""
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> None:
-        """Advance the lanes where `active` [lanes] is true by one control step with actions [lanes, act_dim]."""
+        """Advance the environments where `active` [envs] is true by one step with actions [envs, ...]."""
 
 
-# observations, or windows of them for sequence models, and outcomes [B, outcome_dim] -> actions [B, act_dim]
+# observations, or windows of them for sequence models, and conditions [B, condition_dim] -> actions [B, act_dim]
 Policy = Callable[[Any, Tensor], Tensor]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from stitchrl.agents.agent import Agent
-from stitchrl.types import Batch, GoalMixture, Needs, Path
+from stitchrl.types import Batch, GoalMixture, GoalPath, Needs
 
 SEEN: list[dict[str, Any]] = []  # what the agent was given in each call, in order
 
@@ -67,9 +67,9 @@ class Partner:
         self.p, self.shift = p, shift
 
     def bind(self, episodes):
-        def sample(rows: Tensor, discount: float | None, rng: torch.Generator) -> Path:
+        def sample(rows: Tensor, discount: float | None, rng: torch.Generator) -> GoalPath:
             goal = (rows + self.shift) % len(episodes)
-            return Path(rows, goal, rows[:, None] + 1, goal[:, None])
+            return GoalPath(rows, goal, rows[:, None] + 1, goal[:, None])
 
         return sample
 
@@ -80,10 +80,10 @@ class Half(Partner):
     def bind(self, episodes):
         always = super().bind(episodes)
 
-        def sample(rows: Tensor, discount: float | None, rng: torch.Generator) -> Path:
+        def sample(rows: Tensor, discount: float | None, rng: torch.Generator) -> GoalPath:
             path, even = always(rows, discount, rng), rows % 2 == 0
             nowhere = torch.full_like(path.leave, -1)
-            return Path(
+            return GoalPath(
                 rows,
                 torch.where(even, path.goal, episodes.ends[rows]),
                 torch.where(even[:, None], path.leave, nowhere),

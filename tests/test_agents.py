@@ -30,7 +30,7 @@ from stitchrl.types import Batch, Window
 
 
 def make_sampler(episodes, agent):
-    """Outcomes are returns where the agent takes them."""
+    """Conditions are returns where the agent takes them."""
     returns = Returns(episodes, HORIZON) if agent.goal_columns is None else None
     return BatchSampler(episodes, Future().bind(episodes), agent.needs, 0, returns)
 
@@ -114,8 +114,8 @@ def test_bfloat16_gives_nearly_the_same_losses_and_float32_weights(name):
 
 
 @pytest.mark.parametrize("kind", [GCIVL, GCIQL, HIQL, IQL, TD3BC])
-def test_target_networks_move_towards_their_online_networks_by_the_target_rate(kind):
-    learner = plain_learner(kind(observation_dim=4, action_dim=2, hidden_dims=(8,), target_rate=0.25, batch_size=32))
+def test_target_networks_move_towards_their_online_networks_by_the_tau(kind):
+    learner = plain_learner(kind(observation_dim=4, action_dim=2, hidden_dims=(8,), tau=0.25, batch_size=32))
     first, second = walked(learner, 2)
     learner.update(first, torch.Generator())  # so that targets differ from their networks
     before = {name: tensor.clone() for name, tensor in learner.agent.state_dict().items()}
@@ -179,19 +179,19 @@ def directed(agent):
 
 
 @torch.no_grad()
-def act(agent, states, outcomes):
+def act(agent, states, conditions):
     """Actions at the first step of an episode."""
     if agent.needs.window is not None:
-        padded, asked = (tensor[:, None].repeat(1, agent.needs.window, 1) for tensor in (states, outcomes))
+        padded, asked = (tensor[:, None].repeat(1, agent.needs.window, 1) for tensor in (states, conditions))
         valid = torch.arange(agent.needs.window).expand(len(states), -1) == 0
         states = Window(padded, torch.zeros(*valid.shape, 1), valid, asked)
-    return agent.eval().act(states, outcomes)
+    return agent.eval().act(states, conditions)
 
 
 NET = {"hidden_dims": (64, 64), "lr": 3e-3, "batch_size": 64}
 NEAR = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.9}
 AHEAD = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": 0.9}
-IMPLICIT = NET | {"discount": 0.9, "value_goals": NEAR, "target_rate": 0.1}
+IMPLICIT = NET | {"discount": 0.9, "value_goals": NEAR, "tau": 0.1}
 CONTRAST = NET | {"value_goals": AHEAD, "latent_dim": 16}
 TRANSFORMER = {"width": 32, "blocks": 1, "window": 3, "dropout": 0.0, "warmup": 20, "lr": 3e-3, "batch_size": 64}
 SOLVERS = {  # and in how many updates
@@ -238,11 +238,11 @@ def test_an_agent_of_returns_learns_to_walk_to_the_end_that_earns_what_it_is_ask
     here = torch.arange(1.0, LAST)  # not at an end, where there is one way only
     states = torch.stack([here, *[torch.zeros_like(here)] * 3], 1)
     for wanted, away, told in ((1.0, LAST - here, here > 0), (0.0, here, here >= LAST - here)):
-        outcomes = torch.stack([torch.full_like(here, wanted), away / HORIZON], 1)
-        assert (act(agent, states, outcomes)[told, 0].sign() == 2 * wanted - 1).all()
+        conditions = torch.stack([torch.full_like(here, wanted), away / HORIZON], 1)
+        assert (act(agent, states, conditions)[told, 0].sign() == 2 * wanted - 1).all()
 
 
-REWARDED = NET | {"discount": 0.9, "target_rate": 0.1}
+REWARDED = NET | {"discount": 0.9, "tau": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -258,30 +258,30 @@ def test_an_agent_of_rewards_learns_to_walk_to_the_end_that_earns_whatever_it_is
         learner.update(sampler.sample(agent.batch_size), torch.Generator())
     here = torch.arange(float(LAST))
     states = torch.stack([here, *[torch.zeros_like(here)] * 3], 1)
-    for outcomes in (torch.zeros(LAST, 2), torch.ones(LAST, 4)):
-        assert (act(agent, states, outcomes)[:, 0] > 0).all()
+    for conditions in (torch.zeros(LAST, 2), torch.ones(LAST, 4)):
+        assert (act(agent, states, conditions)[:, 0] > 0).all()
 
 
 # What actors are made of
 
 
 def random_window(steps):
-    observations, actions, outcomes = (torch.randn(5, steps, columns) for columns in (4, 2, 4))
-    return Window(observations, actions, torch.ones(5, steps, dtype=torch.bool), outcomes)
+    observations, actions, conditions = (torch.randn(5, steps, columns) for columns in (4, 2, 4))
+    return Window(observations, actions, torch.ones(5, steps, dtype=torch.bool), conditions)
 
 
 def test_the_high_policy_alone_learns_from_paths_to_any_goal_and_the_low_one_alone_from_the_episode():
     torch.manual_seed(0)
     agent = HGCBC(observation_dim=4, action_dim=2, subgoal_steps=3, hidden_dims=(8,), high_dims=(8,))
     states, goals, near, subgoals = torch.randn(4, 5, 4)
-    batch = Batch(states, torch.rand(5, 2), states, goals)._replace(near_goals=near, subgoals=subgoals)
+    batch = Batch(states, torch.rand(5, 2), states, goals)._replace(low_goals=near, subgoals=subgoals)
 
     def moved(**parts):
         """Which of the two losses another value of a part changes."""
         then, now = (agent.loss(b, torch.Generator())[1] for b in (batch, batch._replace(**parts)))
         return {name for name in then if then[name] != now[name]}
 
-    assert moved(near_goals=near + 1) == {"actor_loss"}
+    assert moved(low_goals=near + 1) == {"actor_loss"}
     assert moved(goals=goals + 1) == moved(subgoals=subgoals + 1) == {"high_loss"}
 
 
@@ -310,7 +310,7 @@ def test_dt_predicts_an_action_from_the_goals_and_states_up_to_it_and_the_action
 
     for step in range(4):
         here = (torch.arange(4) == step)[:, None]
-        for name in ("observations", "outcomes"):
+        for name in ("observations", "conditions"):
             value = getattr(window, name)
             assert changed(**{name: torch.where(here, value + 1, value)}) == [later >= step for later in range(4)]
         assert changed(actions=torch.where(here, window.actions + 1, window.actions)) == [
@@ -324,11 +324,11 @@ def test_dt_acts_by_the_prediction_at_the_newest_step_whatever_fills_the_rest_of
     agent = DT(observation_dim=4, action_dim=2, window=4, width=16, blocks=1).eval()
     window, steps = random_window(4), torch.tensor([1, 2, 3, 4, 2])
     valid = torch.arange(4) < steps[:, None]
-    observations, actions, outcomes = (
-        tensor * valid[..., None] for tensor in (window.observations, window.actions, window.outcomes)
+    observations, actions, conditions = (
+        tensor * valid[..., None] for tensor in (window.observations, window.actions, window.conditions)
     )
     torch.testing.assert_close(
-        agent.act(Window(observations, actions, valid, outcomes), torch.randn(5, 4)),
+        agent.act(Window(observations, actions, valid, conditions), torch.randn(5, 4)),
         torch.stack([agent.predict(window)[row, step - 1] for row, step in enumerate(steps)]),
     )
 
@@ -336,12 +336,12 @@ def test_dt_acts_by_the_prediction_at_the_newest_step_whatever_fills_the_rest_of
 @torch.no_grad()
 def test_dt_with_a_shorter_context_acts_as_one_whose_episode_began_that_many_steps_ago():
     torch.manual_seed(0)
-    agent = DT(observation_dim=4, action_dim=2, window=4, context=2, width=16, blocks=1).eval()
+    agent = DT(observation_dim=4, action_dim=2, window=4, act_window=2, width=16, blocks=1).eval()
     shown = random_window(2)
     unseen = [torch.cat([tensor, torch.randn(5, 2, tensor.shape[2])], 1) for tensor in (shown[0], shown[1], shown[3])]
     valid = torch.arange(4).expand(5, -1) < 2
     torch.testing.assert_close(
-        agent.act(shown, shown.outcomes[:, -1]),
+        agent.act(shown, shown.conditions[:, -1]),
         agent.predict(Window(*unseen[:2], valid, unseen[2]))[:, 1],
     )
 
@@ -411,7 +411,7 @@ RATE = "a rate in (0, 1) expected, or null"
         (QRL, "latent_dim", 12, ": 12 given, a multiple of 8 expected"),
         (GCIVL, "expectile", 1.5, ": 1.5 given, a number in (0, 1) expected"),
         (GCIQL, "discount", 1.0, ": 1.0 given, a number in (0, 1) expected"),
-        (HIQL, "target_rate", 0.0, ": 0.0 given, a number in (0, 1) expected"),
+        (HIQL, "tau", 0.0, ": 0.0 given, a number in (0, 1) expected"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_in_one_line(kind, key, value, message):
@@ -419,7 +419,7 @@ def test_a_setting_that_cannot_be_is_refused_in_one_line(kind, key, value, messa
         kind(observation_dim=4, action_dim=2, **{key: value})
 
 
-def test_an_orientation_is_refused_where_outcomes_are_returns():
+def test_an_orientation_is_refused_where_conditions_are_returns():
     message = r"^agent\.orientation: \[0, 1, 2, 3\] given; a return lies nowhere, use null$"
     with pytest.raises(ValueError, match=message):
         GCBC(observation_dim=4, action_dim=2, goal_columns=None, orientation=[0, 1, 2, 3])

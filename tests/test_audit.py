@@ -16,8 +16,8 @@ from stitchrl.audit.chains import segments_needed
 from stitchrl.audit.cooccurrence import co_occurrence
 from stitchrl.audit.positions import Positions
 from stitchrl.data.episodes import Episodes
-from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
+from stitchrl.worlds.maze.maps import Maze
 
 
 def make_episodes(trajectories) -> Episodes:

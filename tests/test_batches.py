@@ -12,7 +12,7 @@ from test_paths import UNLIKELY, slow_ahead, walked
 from stitchrl.data.batches import BLOCK, BatchSampler
 from stitchrl.data.paths import Future, Stitch
 from stitchrl.data.returns import Returns
-from stitchrl.types import GoalMixture, Needs, Path
+from stitchrl.types import GoalMixture, GoalPath, Needs
 
 TRAJECTORY, RANDOM = GoalMixture(0, 1, 0), GoalMixture(0, 0, 1)
 MIXED = GoalMixture(0.2, 0.5, 0.3)
@@ -174,7 +174,7 @@ def test_every_seed_has_random_numbers_of_its_own_for_the_paths(episodes):
     def sample_path(rows, discount, rng):
         numbers_drawn.append(torch.rand(1, generator=rng).item())
         none = rows.new_empty(len(rows), 0)
-        return Path(rows, rows + 1, none, none)
+        return GoalPath(rows, rows + 1, none, none)
 
     for seed in range(10):
         BatchSampler(episodes, sample_path, Needs(TRAJECTORY), seed).sample(1)
@@ -224,7 +224,7 @@ def test_subgoals_lie_on_the_path_to_a_trajectory_goal_and_near_by_for_a_random_
     [batch], paths = draw(episodes, needs, goals)
     rows = numbers(batch.observations)
     near = torch.minimum(rows + steps, episodes.ends[rows])
-    assert torch.equal(numbers(batch.near_goals), near)
+    assert torch.equal(numbers(batch.low_goals), near)
     on_path = slow_ahead(paths[0], steps)[:, steps]
     trajectory = numbers(batch.goals) == paths[0].goal
     assert torch.equal(numbers(batch.subgoals), torch.where(trajectory, on_path, near))
@@ -246,7 +246,7 @@ def test_a_window_holds_the_first_steps_of_the_path_to_the_goal(episodes, window
     assert not torch.isnan(batch.window.actions).any()
     assert batch.window.valid.tolist() == [[step < len(rows) for step in range(window)] for rows in before]
     assert batch.window.valid.all() == (window == 1)
-    assert torch.equal(batch.window.outcomes, batch.goals[:, None].repeat(1, window, 1))
+    assert torch.equal(batch.window.conditions, batch.goals[:, None].repeat(1, window, 1))
     assert (expected.diff() < 0).any() == (window > 1 and isinstance(goals, Stitch))  # some are spliced
 
 
@@ -268,24 +268,24 @@ def test_goals_that_no_path_leads_to_are_refused_where_a_path_is_needed(episodes
 
 
 def slow_returns(episodes, path, horizon, scale, steps):
-    """The outcomes [B, steps, 2] at the first steps of each path, cut at the horizon; the last one's from there on."""
-    outcomes = []
+    """The conditions [B, steps, 2] at the first steps of each path, cut at the horizon; the last one's after it."""
+    conditions = []
     for rows in walked(path):
         left = rows[: horizon + 1][:-1]  # the rows that are left by a step
         told = [[float(episodes.rewards[left[k:]].sum()) / scale, len(left[k:]) / horizon] for k in range(len(left))]
-        outcomes.append((told + told[-1:] * steps)[:steps])
-    return torch.tensor(outcomes)
+        conditions.append((told + told[-1:] * steps)[:steps])
+    return torch.tensor(conditions)
 
 
 @pytest.mark.parametrize("horizon", [2, 5, 100])
 @pytest.mark.parametrize("goals", [Future(), stitch()], ids=["future", "stitch"])
-def test_outcomes_are_what_is_collected_along_the_path_until_its_goal_or_the_horizon(episodes, horizon, goals):
+def test_conditions_are_what_is_collected_along_the_path_until_its_goal_or_the_horizon(episodes, horizon, goals):
     """At every step of a window what is left from there. A window ends before the horizon."""
     returns = Returns(episodes, horizon)
     [batch], [path] = draw(episodes, Needs(TRAJECTORY, window=4), goals, returns=returns)
     expected = slow_returns(episodes, path, horizon, returns.scale, 4)
     torch.testing.assert_close(batch.goals, expected[:, 0])
-    torch.testing.assert_close(batch.window.outcomes, expected)
+    torch.testing.assert_close(batch.window.conditions, expected)
     within = [rows[: horizon + 1][:-1] for rows in walked(path)]
     assert numbers(batch.window.observations).tolist() == [(rows + rows[-1:] * 4)[:4] for rows in within]
     assert batch.window.valid.tolist() == [[step < len(rows) for step in range(4)] for rows in within]

@@ -1,4 +1,4 @@
-"""What a policy is shown in an evaluation: in every lane the last steps of the lane's own episode, and its goal."""
+"""What a policy is shown in an evaluation: in every env the last steps of the env's own episode, and its goal."""
 
 from copy import deepcopy
 from types import SimpleNamespace
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from stitchrl.evaluate import CALIBRATION, CALIBRATION_EPISODES, Evaluator, PolicyController, Rewards, calibrate
-from stitchrl.mazes import Maze
 from stitchrl.types import Region, ReturnTask, RewardRegion, Task
-from stitchrl.worlds.rollout import Fleet, Plan, run
+from stitchrl.worlds.maze.maps import Maze
+from stitchrl.worlds.rollout import Request, VectorRollout, run
 
 
 def goal_observation(xy):
@@ -23,20 +23,20 @@ WORLD = SimpleNamespace(observation_dim=3, action_dim=2, goal_observation=goal_o
 class Walkers:
     """Bodies that go one metre along x in a step, whatever the actions; every state has a number of its own, last."""
 
-    def __init__(self, lanes):
-        self.observations = np.zeros((lanes, 3), np.float32)
+    def __init__(self, envs):
+        self.observations = np.zeros((envs, 3), np.float32)
         self.count = 0
 
-    def reset(self, lane, xy):
-        self._arrive(lane, xy)
+    def reset(self, env, xy):
+        self._arrive(env, xy)
 
     def step(self, actions, active):
-        for lane in np.flatnonzero(active):
-            self._arrive(lane, self.observations[lane, :2] + [1, 0])
+        for env in np.flatnonzero(active):
+            self._arrive(env, self.observations[env, :2] + [1, 0])
 
-    def _arrive(self, lane, xy):
+    def _arrive(self, env, xy):
         self.count += 1
-        self.observations[lane] = [*xy, self.count]
+        self.observations[env] = [*xy, self.count]
 
 
 class Recorder:
@@ -54,16 +54,16 @@ class Recorder:
         return newest[:, 2:] * torch.tensor([1, -1])
 
 
-def evaluate(window, lanes):
+def evaluate(window, envs):
     """What a policy was shown in all its calls, and the episodes, of 1 to 8 steps; every third arrives at its goal."""
     rng, policy = np.random.default_rng(0), Recorder()
-    plans = []
+    requests = []
     for number in range(20):
         steps = int(rng.integers(1, 9))
         goal = np.array([steps if number % 3 == 0 else 100.0, number])
-        plans.append(Plan(number, np.array([0.0, number]), goal, limit=steps, rng=rng))
-    fleet = Fleet(Walkers(lanes), PolicyController(policy, WORLD, lanes, window))
-    trajectories = list(run([fleet], plans, radius=0.45))
+        requests.append(Request(number, np.array([0.0, number]), goal, limit=steps, rng=rng))
+    rollout = VectorRollout(Walkers(envs), PolicyController(policy, WORLD, envs, window))
+    trajectories = list(run([rollout], requests, radius=0.45))
     assert len(trajectories) == 20 and {trajectory.reached for trajectory in trajectories} == {True, False}
     return policy.shown, trajectories
 
@@ -74,43 +74,43 @@ def number(observation):
 
 
 @pytest.mark.parametrize("window", [1, 3, 12])
-@pytest.mark.parametrize("lanes", [1, 4, 32])
-def test_a_sequence_model_is_shown_the_last_steps_of_each_lanes_own_episode(window, lanes):
-    """The oldest first; the action that is to be found is zero. Lanes end at different times and begin anew."""
-    shown, trajectories = evaluate(window, lanes)
+@pytest.mark.parametrize("envs", [1, 4, 32])
+def test_a_sequence_model_is_shown_the_last_steps_of_each_lanes_own_episode(window, envs):
+    """The oldest first; the action that is to be found is zero. Environments end at different times and begin anew."""
+    shown, trajectories = evaluate(window, envs)
     expected = {}
-    for plan, observations, actions, _ in trajectories:
+    for request, observations, actions, _ in trajectories:
         assert np.array_equal(actions, observations[:-1, 2:] * [1, -1])
         for step in range(len(actions)):
             first = max(0, step + 1 - window)
             taken = np.concatenate([actions[first:step], np.zeros((1, 2))])
-            expected[number(observations[step])] = observations[first : step + 1], taken, goal_observation(plan.goal)
+            expected[number(observations[step])] = observations[first : step + 1], taken, goal_observation(request.goal)
     for (all_observations, all_actions, all_valid, all_asked), goals in shown:
-        assert all_observations.shape == (lanes, window, 3) and all_actions.shape == (lanes, window, 2)
-        assert all_asked.shape == (lanes, window, 3)
+        assert all_observations.shape == (envs, window, 3) and all_actions.shape == (envs, window, 2)
+        assert all_asked.shape == (envs, window, 3)
         parts = zip(all_observations, all_actions, all_valid, all_asked, goals, strict=True)
         for observations, actions, valid, asked, goal in parts:
             count = int(valid.sum())
             assert valid.tolist() == [True] * count + [False] * (window - count)
             newest = number(observations[count - 1])
-            if newest in expected:  # or else the lane is not in use
+            if newest in expected:  # or else the env is not in use
                 assert all(map(np.array_equal, (observations[:count], actions[:count], goal), expected.pop(newest)))
                 assert torch.equal(asked[:count], goal.expand(count, -1))
     assert expected == {}
 
 
-@pytest.mark.parametrize("lanes", [1, 4, 32])
-def test_without_a_window_a_policy_is_shown_each_lanes_state_and_goal(lanes):
-    shown, trajectories = evaluate(None, lanes)
+@pytest.mark.parametrize("envs", [1, 4, 32])
+def test_without_a_window_a_policy_is_shown_each_lanes_state_and_goal(envs):
+    shown, trajectories = evaluate(None, envs)
     expected = {
-        number(observation): (observation, goal_observation(plan.goal))
-        for plan, observations, _, _ in trajectories
+        number(observation): (observation, goal_observation(request.goal))
+        for request, observations, _, _ in trajectories
         for observation in observations[:-1]
     }
     for observations, goals in shown:
-        assert observations.shape == goals.shape == (lanes, 3)
+        assert observations.shape == goals.shape == (envs, 3)
         for pair in zip(observations, goals, strict=True):
-            expected_pair = expected.pop(number(pair[0]), pair)  # itself where the lane is not in use
+            expected_pair = expected.pop(number(pair[0]), pair)  # itself where the env is not in use
             assert all(map(np.array_equal, pair, expected_pair))
     assert expected == {}
 
@@ -124,12 +124,12 @@ def test_every_fleet_multiplies_in_one_thread():
             threads.append(torch.get_num_threads())
             return super().__call__(shown, goals)
 
-    plans = [Plan(i, np.zeros(2), np.ones(2) * 100, limit=3, rng=np.random.default_rng(i)) for i in range(12)]
-    fleets = [Fleet(Walkers(4), PolicyController(Policy(), WORLD, 4, None)) for _ in range(3)]
+    requests = [Request(i, np.zeros(2), np.ones(2) * 100, limit=3, rng=np.random.default_rng(i)) for i in range(12)]
+    rollouts = [VectorRollout(Walkers(4), PolicyController(Policy(), WORLD, 4, None)) for _ in range(3)]
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert len(list(run(fleets, plans, radius=0.45))) == 12
+        assert len(list(run(rollouts, requests, radius=0.45))) == 12
     finally:
         torch.set_num_threads(before)
     assert set(threads) == {1}
@@ -141,16 +141,16 @@ class Line:
     observation_dim, action_dim, maze = 3, 2, Maze("umaze", scale=1.0)
     goal_observation = staticmethod(goal_observation)
 
-    def simulate(self, lanes):
-        return Walkers(lanes)
+    def simulate(self, envs):
+        return Walkers(envs)
 
 
-def test_an_episode_succeeds_in_half_if_it_arrives_within_half_of_its_limit():
+def test_an_episode_succeeds_tight_success_if_it_arrives_withtight_success_of_its_limit():
     """All arrive with their fourth step, if it is granted to them."""
     tasks = [Task(str(limit), Region((0, 0)), Region((4, 0)), "seen", step_limit=limit) for limit in (3, 4, 7, 8, 9)]
     rows, _ = Evaluator(Line(), tasks, episodes=1, seed=0, workers=1).evaluate(Recorder())
     assert [row["success"] for row in rows] == [False, True, True, True, True]
-    assert [row["in_half"] for row in rows] == [False, False, False, True, True]
+    assert [row["tight_success"] for row in rows] == [False, False, False, True, True]
 
 
 # Returns: a walker earns 2 for the step that ends at x = 2.
@@ -166,30 +166,30 @@ def asked_at_each_step(target, steps):
 
 
 @pytest.mark.parametrize("window", [None, 1, 3, 12])
-@pytest.mark.parametrize("lanes", [1, 4])
-def test_what_is_left_of_a_return_and_its_horizon_shrinks_step_by_step(window, lanes):
-    """The window holds what was left at its earlier steps. Lanes begin anew with the whole of their targets."""
-    policy, plans = Recorder(), []
+@pytest.mark.parametrize("envs", [1, 4])
+def test_what_is_left_of_a_return_and_its_horizon_shrinks_step_by_step(window, envs):
+    """The window holds what was left at its earlier steps. Environments begin anew with the whole of their targets."""
+    policy, requests = Recorder(), []
     for i in range(10):
         start = np.array([0.0, i])
-        plans.append(Plan(i, start, start, HORIZON, np.random.default_rng(0), target=i / 2, stays=True))
-    fleet = Fleet(Walkers(lanes), PolicyController(policy, WORLD, lanes, window, LINE))
-    trajectories = list(run([fleet], plans, radius=0.45))
+        requests.append(Request(i, start, start, HORIZON, np.random.default_rng(0), target=i / 2, stays=True))
+    rollout = VectorRollout(Walkers(envs), PolicyController(policy, WORLD, envs, window, LINE))
+    trajectories = list(run([rollout], requests, radius=0.45))
     assert [len(trajectory.actions) for trajectory in trajectories] == [HORIZON] * 10
     expected = {}
-    for plan, observations, _, _ in trajectories:
-        asked = asked_at_each_step(plan.target, HORIZON)
+    for request, observations, _, _ in trajectories:
+        asked = asked_at_each_step(request.target, HORIZON)
         for step in range(HORIZON):
             expected[number(observations[step])] = asked[max(0, step + 1 - (window or 1)) : step + 1]
-    for shown, outcomes in policy.shown:
-        for lane in range(lanes):
+    for shown, conditions in policy.shown:
+        for env in range(envs):
             if window is None:
-                newest, asked = shown[lane], outcomes[lane : lane + 1]
+                newest, asked = shown[env], conditions[env : env + 1]
             else:
-                count = int(shown.valid[lane].sum())
-                newest, asked = shown.observations[lane, count - 1], shown.outcomes[lane, :count]
-            assert torch.equal(asked[-1], outcomes[lane])
-            if number(newest) in expected:  # or else the lane is not in use
+                count = int(shown.valid[env].sum())
+                newest, asked = shown.observations[env, count - 1], shown.conditions[env, :count]
+            assert torch.equal(asked[-1], conditions[env])
+            if number(newest) in expected:  # or else the env is not in use
                 torch.testing.assert_close(asked, expected.pop(number(newest)))
     assert expected == {}
 

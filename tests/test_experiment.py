@@ -50,7 +50,9 @@ def test_a_run_leaves_the_folder_that_the_contract_names(monkeypatch: pytest.Mon
     assert values["unseen"]["success"] == pytest.approx(headline, abs=1e-4)
     for task in values["tasks"]:
         of_task = [row for row in rows if row["task"] == task["name"]]
-        assert task["in_half"] == pytest.approx(sum(row["in_half"] for row in of_task) / len(of_task), abs=1e-4)
+        assert task["tight_success"] == pytest.approx(
+            sum(row["tight_success"] for row in of_task) / len(of_task), abs=1e-4
+        )
     torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
 
 
@@ -63,15 +65,15 @@ def test_agents_of_other_kinds_run_from_the_command_line(
     assert summary(tmp_path / "run")["agent"] == agent
 
 
-@pytest.mark.parametrize(("arguments", "steps"), [([], 1), (["agent.context=2"], 2), (["agent.context=null"], 5)])
+@pytest.mark.parametrize(("arguments", "steps"), [([], 1), (["agent.act_window=2"], 2), (["agent.act_window=null"], 5)])
 def test_dt_acts_by_as_many_steps_as_its_context_has(
     arguments: list[str], steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = set()
 
-    def act(agent: DT, observation: Window, outcome: torch.Tensor) -> torch.Tensor:
+    def act(agent: DT, observation: Window, condition: torch.Tensor) -> torch.Tensor:
         shown.add(observation.valid.shape[1])
-        return torch.zeros(len(outcome), 2)
+        return torch.zeros(len(condition), 2)
 
     monkeypatch.setattr(DT, "act", act)
     small = [*SMALL, *SHORT, "steps=3", "budget.batch_size=16", "agent.width=16"]

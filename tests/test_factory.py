@@ -1,4 +1,4 @@
-"""What episodes are planned and collected from a specification, and what is refused."""
+"""What episodes are requested and collected from a specification, and what is refused."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from stitchrl.data.cut import cut
 from stitchrl.data.formats import minari as minari_format
 from stitchrl.types import DatasetSpec
 from stitchrl.worlds import make_world
-from stitchrl.worlds.rollout import Plan, Trajectory
+from stitchrl.worlds.rollout import Request, Trajectory
 
 SHORT = [f"{world}_{maze}_short" for world in ("pointmaze", "antmaze") for maze in ("medium", "large", "giant")]
 RADIUS = 0.45
@@ -44,11 +44,11 @@ def test_short_episodes_are_sent_four_cells_far_from_any_cell(name: str) -> None
     world = make_world(spec.world, spec.maze)
     maze, starts = world.maze, set()
     distances = {cell: moves(maze.free, cell) for cell in maze.cells}
-    for plan in islice(factory.plans(spec, world), 1500):
-        start, goal = (tuple(maze.to_cells(xy).tolist()) for xy in (plan.start, plan.goal))
+    for request in islice(factory.requests(spec, world), 1500):
+        start, goal = (tuple(maze.to_cells(xy).tolist()) for xy in (request.start, request.goal))
         assert distances[start][goal] == 4
-        assert plan.limit == spec.length
-        for xy, cell in ((plan.start, start), (plan.goal, goal)):
+        assert request.limit == spec.length
+        for xy, cell in ((request.start, start), (request.goal, goal)):
             assert np.abs(xy - maze.to_xy(cell)).max() <= maze.scale / 4
         starts.add(start)
     assert starts == set(maze.cells)
@@ -82,14 +82,16 @@ def test_episodes_of_one_length_are_kept_wherever_they_end() -> None:
     episodes, _, behaviour = factory.collect(spec, world, workers=1)
     assert episodes.lengths.tolist() == [110] * 100
     arrived, steps, metres = 0, 0, 0.0
-    for plan, first, last in zip(islice(factory.plans(spec, world), 100), episodes.first, episodes.last, strict=True):
-        distances = np.hypot(*(episodes.observations[first : last + 1, :2].numpy() - plan.goal).T)
+    for request, first, last in zip(
+        islice(factory.requests(spec, world), 100), episodes.first, episodes.last, strict=True
+    ):
+        distances = np.hypot(*(episodes.observations[first : last + 1, :2].numpy() - request.goal).T)
         expected = [1.0 if distance <= RADIUS else 0.0 for distance in distances[1:]]
         assert episodes.rewards[first:last].tolist() == expected
         if 1.0 in expected:
             arrived += 1
             steps += expected.index(1.0) + 1
-            metres += world.maze.distance(plan.start[None], plan.goal[None])[0]
+            metres += world.maze.distance(request.start[None], request.goal[None])[0]
     assert 20 < arrived < 80
     assert behaviour == {
         "attempts": 100,
@@ -102,7 +104,7 @@ def test_episodes_of_one_length_are_kept_wherever_they_end() -> None:
 def test_two_workers_collect_the_same_short_episodes_as_one(
     world: str, length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(make_world(world, "medium")), "lanes", 4)
+    monkeypatch.setattr(type(make_world(world, "medium")), "envs", 4)
     monkeypatch.setattr(factory, "_at_goal", lambda trajectory: np.arange(len(trajectory.actions)) > 5)  # ants need 150
     spec = short(world=world, length=length, transitions=9 * length)
     one, two = (factory.collect(spec, make_world(world, "medium"), workers) for workers in (1, 2))
@@ -164,14 +166,14 @@ def test_a_dataset_from_before_a_field_was_thought_of_has_the_fields_default(
 def test_the_datasets_seed_decides_where_episodes_begin_and_go(seed: int) -> None:
     spec = replace(load("pointmaze_umaze_regions"), seed=seed)
     world = make_world("pointmaze", "umaze")
-    for number, plan in enumerate(islice(factory.plans(spec, world), 60)):
+    for number, request in enumerate(islice(factory.requests(spec, world), 60)):
         rng = np.random.default_rng([seed, number])
         context = spec.contexts[number % 4]
         start = goal = np.zeros(2)
         while np.linalg.norm(start - goal) <= RADIUS:
             start = world.maze.to_xy(context.reset[rng.integers(len(context.reset))]) + rng.uniform(-0.25, 0.25, 2)
             goal = world.maze.to_xy(context.goal[rng.integers(len(context.goal))]) + rng.uniform(-0.25, 0.25, 2)
-        assert plan.start.tolist() == start.tolist() and plan.goal.tolist() == goal.tolist()
+        assert request.start.tolist() == start.tolist() and request.goal.tolist() == goal.tolist()
 
 
 def test_another_seed_gives_other_episodes_and_the_same_one_the_same() -> None:
@@ -217,34 +219,34 @@ def test_a_ceiling_is_the_share_of_fifty_episodes_that_reach_their_goal_within_t
     spec = replace(load("pointmaze_umaze_regions"), seed=seed)
     world = make_world("pointmaze", "umaze")
     tasks = factory.make_tasks(spec, world)
-    planned: list[Plan] = []
+    requested: list[Request] = []
 
-    def run(fleets: object, plans: list[Plan], radius: float) -> Iterator[Trajectory]:
+    def run(rollouts: object, requests: list[Request], radius: float) -> Iterator[Trajectory]:
         assert radius == RADIUS
-        for plan in plans:  # of task i the first 10 * i + 7 reach their goal
-            planned.append(plan)
-            reached = sum(other.number == plan.number for other in planned) <= 10 * plan.number + 7
-            yield Trajectory(plan, np.zeros((2, 4), np.float32), np.zeros((1, 2), np.float32), reached)
+        for request in requests:  # of task i the first 10 * i + 7 reach their goal
+            requested.append(request)
+            reached = sum(other.number == request.number for other in requested) <= 10 * request.number + 7
+            yield Trajectory(request, np.zeros((2, 4), np.float32), np.zeros((1, 2), np.float32), reached)
 
     monkeypatch.setattr(factory, "run", run)
     ceilings = factory.measure_ceilings(spec, world, workers=1)
     assert ceilings == {task.name: min(1.0, (10 * i + 7) / 50) for i, task in enumerate(tasks)}
-    assert len(planned) == 50 * len(tasks)
-    for number, plan in enumerate(planned):
-        task = tasks[plan.number]
-        rng = np.random.default_rng([seed, 2**31, plan.number, number % 50])
-        assert plan.start.tolist() == (task.start.center + rng.uniform(-0.25, 0.25, 2)).tolist()
-        assert plan.goal.tolist() == (task.goal.center + rng.uniform(-0.25, 0.25, 2)).tolist()
-        assert plan.limit == task.step_limit and not plan.stays
+    assert len(requested) == 50 * len(tasks)
+    for number, request in enumerate(requested):
+        task = tasks[request.number]
+        rng = np.random.default_rng([seed, 2**31, request.number, number % 50])
+        assert request.start.tolist() == (task.start.center + rng.uniform(-0.25, 0.25, 2)).tolist()
+        assert request.goal.tolist() == (task.goal.center + rng.uniform(-0.25, 0.25, 2)).tolist()
+        assert request.limit == task.step_limit and not request.stays
 
 
 def test_who_is_sent_to_where_nothing_is_earned_ends_there_and_others_stay() -> None:
     spec = replace(load("pointmaze_umaze_returns"), transitions=10_000)
     episodes, contexts, _ = factory.collect(spec, make_world("pointmaze", "umaze"), workers=1)
     assert sorted(set(contexts)) == [0, 1, 2]
-    plans = islice(factory.plans(spec, make_world("pointmaze", "umaze")), len(contexts))
-    for plan, context, first, last in zip(plans, contexts, episodes.first, episodes.last, strict=True):
-        at_goal = np.hypot(*(episodes.observations[first + 1 : last + 1, :2].numpy() - plan.goal).T) <= RADIUS
+    requests = islice(factory.requests(spec, make_world("pointmaze", "umaze")), len(contexts))
+    for request, context, first, last in zip(requests, contexts, episodes.first, episodes.last, strict=True):
+        at_goal = np.hypot(*(episodes.observations[first + 1 : last + 1, :2].numpy() - request.goal).T) <= RADIUS
         if context == 1:
             assert at_goal.tolist() == [False] * (len(at_goal) - 1) + [True]
         else:

@@ -94,8 +94,8 @@ DAMAGES = {
         "by_segments: numbers expected, found 'many'",
     ),
     "words for a share": (
-        lambda folder: change_summary(folder, lambda s: s["tasks"][0].update(in_half="some")),
-        "tasks.0.in_half: float expected",
+        lambda folder: change_summary(folder, lambda s: s["tasks"][0].update(tight_success="some")),
+        "tasks.0.tight_success: float expected",
     ),
     "another task": (
         overwrite("eval.jsonl", b'{"step": 1, "task": "elsewhere", "success": true}\n'),

@@ -23,10 +23,10 @@ from stitchrl.data.formats import d4rl, minari, open_source, source, write
 from stitchrl.data.formats.source import of_episodes
 from stitchrl.data.paths import Stitch
 from stitchrl.evaluate import Evaluator, Rewards
-from stitchrl.mazes import MAPS, Maze
 from stitchrl.types import Region, ReturnTask, RewardRegion, Task
 from stitchrl.worlds import make_world
-from stitchrl.worlds.rollout import Fleet, Plan, run
+from stitchrl.worlds.maze.maps import MAPS, Maze
+from stitchrl.worlds.rollout import Request, VectorRollout, run
 
 RADIUS = 0.45  # metres within which a goal is reached, of both bodies
 
@@ -75,20 +75,20 @@ def test_an_evaluated_episode_succeeds_within_45_centimetres_of_its_goal(apart, 
 def test_goals_of_evaluation_are_drawn_from_the_box_and_not_from_where_it_would_be_reached():
     task = Task("t", Region((0, 0), 0.5), Region((30, 3), 0.25, 2.0), "seen", step_limit=2)
     evaluator = Evaluator(Line(), [task], episodes=200, seed=0, workers=1)
-    goals, starts = (np.array([getattr(plan, key) for plan in evaluator.plans]) for key in ("goal", "start"))
+    goals, starts = (np.array([getattr(request, key) for request in evaluator.requests]) for key in ("goal", "start"))
     assert 0.24 < np.abs(goals - [30, 3]).max() <= 0.25 and 0.47 < np.abs(starts).max() <= 0.5
-    assert {plan.limit for plan in evaluator.plans} == {2}
+    assert {request.limit for request in evaluator.requests} == {2}
 
 
 def test_evaluated_starts_and_goals_do_not_depend_on_how_many_episodes_or_other_tasks_there_are():
     tasks = [Task(str(i), Region((i, 0), 0.4), Region((i + 9, 0), 0.4), "seen", step_limit=2) for i in range(3)]
-    few = Evaluator(Line(), tasks[:2], episodes=3, seed=5, workers=1).plans
-    many = Evaluator(Line(), tasks, episodes=7, seed=5, workers=1).plans
+    few = Evaluator(Line(), tasks[:2], episodes=3, seed=5, workers=1).requests
+    many = Evaluator(Line(), tasks, episodes=7, seed=5, workers=1).requests
     for i in range(2):
         for episode in range(3):
             a, b = few[3 * i + episode], many[7 * i + episode]
             assert np.array_equal(a.start, b.start) and np.array_equal(a.goal, b.goal)
-    other = Evaluator(Line(), tasks, episodes=7, seed=6, workers=1).plans
+    other = Evaluator(Line(), tasks, episodes=7, seed=6, workers=1).requests
     assert not any(np.array_equal(a.start, b.start) for a, b in zip(many, other, strict=True))
 
 
@@ -98,11 +98,11 @@ def test_evaluated_starts_and_goals_do_not_depend_on_how_many_episodes_or_other_
 class Sliders:
     """Bodies that slide as their actions say, through walls."""
 
-    def __init__(self, lanes):
-        self.observations = np.zeros((lanes, 2), np.float32)
+    def __init__(self, envs):
+        self.observations = np.zeros((envs, 2), np.float32)
 
-    def reset(self, lane, xy):
-        self.observations[lane] = xy
+    def reset(self, env, xy):
+        self.observations[env] = xy
 
     def step(self, actions, active):
         self.observations[active] += actions[active]
@@ -111,11 +111,11 @@ class Sliders:
 class Punctual:
     """Stands still, and is at the goal after so many steps; after one step more where the start lies left of `x`."""
 
-    def __init__(self, lanes, steps, x):
-        self.steps, self.x, self.way, self.late = steps, x, np.zeros((lanes, 2), np.float32), np.zeros(lanes, bool)
+    def __init__(self, envs, steps, x):
+        self.steps, self.x, self.way, self.late = steps, x, np.zeros((envs, 2), np.float32), np.zeros(envs, bool)
 
-    def plan(self, lane, plan):
-        self.way[lane], self.late[lane] = plan.goal - plan.start, plan.start[0] < self.x
+    def begin(self, env, request):
+        self.way[env], self.late[env] = request.goal - request.start, request.start[0] < self.x
 
     def act(self, observations, steps):
         return np.where((steps + 1 == self.steps + self.late)[:, None], self.way, 0)
@@ -127,13 +127,13 @@ def punctual(maze, steps, x):
     return SimpleNamespace(
         name="pointmaze",
         maze=world.maze,
-        lanes=256,
+        envs=256,
         speed=3.0,
         control_step=0.01,
         observation_dim=2,
         action_dim=2,
         simulate=Sliders,
-        behaviour=lambda lanes: Punctual(lanes, steps, x),
+        behaviour=lambda envs: Punctual(envs, steps, x),
     )
 
 
@@ -174,8 +174,8 @@ def test_the_ceilings_of_a_return_are_the_share_of_episodes_that_collect_the_tar
 def test_another_seed_of_the_dataset_plans_other_episodes_and_other_ceilings():
     spec = load("pointmaze_umaze_regions")
     world = make_world("pointmaze", "umaze")
-    first, second = (list(islice(factory.plans(replace(spec, seed=seed), world), 20)) for seed in (0, 1))
-    again = list(islice(factory.plans(spec, world), 20))
+    first, second = (list(islice(factory.requests(replace(spec, seed=seed), world), 20)) for seed in (0, 1))
+    again = list(islice(factory.requests(spec, world), 20))
     for a, b, c in zip(first, second, again, strict=True):
         assert np.array_equal(a.start, c.start) and np.array_equal(a.goal, c.goal)
         assert not np.array_equal(a.start, b.start) and not np.array_equal(a.goal, b.goal)
@@ -197,13 +197,13 @@ def test_another_seed_of_the_dataset_collects_other_episodes():
 def test_every_context_takes_its_turn_and_keeps_to_its_cells():
     spec = load("pointmaze_dev_regions")
     world = make_world("pointmaze", "dev")
-    for plan in islice(factory.plans(spec, world), 60):
-        context = spec.contexts[plan.number % 5]
-        start, goal = (tuple(world.maze.to_cells(xy).tolist()) for xy in (plan.start, plan.goal))
+    for request in islice(factory.requests(spec, world), 60):
+        context = spec.contexts[request.number % 5]
+        start, goal = (tuple(world.maze.to_cells(xy).tolist()) for xy in (request.start, request.goal))
         assert start in context.reset and goal in context.goal
-        assert np.hypot(*(plan.start - plan.goal)) > RADIUS
-        metres = world.maze.distance(plan.start[None], plan.goal[None])[0]
-        assert plan.limit == int(np.ceil(3 * (metres + 0.5) / 0.03))
+        assert np.hypot(*(request.start - request.goal)) > RADIUS
+        metres = world.maze.distance(request.start[None], request.goal[None])[0]
+        assert request.limit == int(np.ceil(3 * (metres + 0.5) / 0.03))
 
 
 @pytest.mark.parametrize("name, radius, jitter", [("antmaze", 1.0, 0.5), ("pointmaze", 0.1, 0.2)])
@@ -214,7 +214,7 @@ def test_a_behaviour_turns_to_its_next_waypoint_within_its_radius_of_the_last(na
     jittered = []
     for seed in range(40):
         behaviour = world.behaviour(1)
-        behaviour.plan(0, Plan(0, start, goal, 10, np.random.default_rng(seed)))
+        behaviour.begin(0, Request(0, start, goal, 10, np.random.default_rng(seed)))
         first = behaviour._waypoints.targets(start[None])[0]
         jittered.append(first - between)
         outside = first - [1.02 * radius, 0]
@@ -231,8 +231,8 @@ def test_the_behaviour_arrives_well_within_its_limit_at_the_speed_that_limits_ar
     world = make_world(name, "umaze")
     start, goal = world.maze.to_xy((1, 1)), world.maze.to_xy((3, 3))
     limit = factory.step_limit(world, 4 * world.maze.scale)
-    plans = [Plan(i, start, goal, limit, np.random.default_rng(i)) for i in range(4)]
-    ended = list(run([Fleet(world.simulate(4), world.behaviour(4))], plans, RADIUS))
+    requests = [Request(i, start, goal, limit, np.random.default_rng(i)) for i in range(4)]
+    ended = list(run([VectorRollout(world.simulate(4), world.behaviour(4))], requests, RADIUS))
     assert all(trajectory.reached for trajectory in ended)
     assert 0.15 * limit < np.mean([len(trajectory.actions) for trajectory in ended]) < 0.5 * limit
 
@@ -242,7 +242,7 @@ def test_the_behaviours_actions_have_gaussian_noise_of_their_own_width(name, std
     world = make_world(name, "umaze")
     start, goal = world.maze.to_xy((1, 1)), world.maze.to_xy((1, 3))
     behaviour = world.behaviour(1)
-    behaviour.plan(0, Plan(0, start, goal, 2000, np.random.default_rng(0)))
+    behaviour.begin(0, Request(0, start, goal, 2000, np.random.default_rng(0)))
     values = np.array([behaviour._noise.at(np.array([step]))[0] for step in range(2000)])
     assert values.std() == pytest.approx(std, rel=0.05) and abs(values.mean()) < 0.1 * std
     assert not np.array_equal(values[0], values[1])
@@ -384,14 +384,14 @@ def test_episodes_that_never_arrive_are_left_out_and_each_kept_one_has_its_own_c
     """Of starts right of x = 0.2 none arrives: limits are of three times the way, and these take a step more."""
     spec = replace(load("pointmaze_umaze_regions"), transitions=5000)
     world = punctual("umaze", 40, -9.0)
-    world.behaviour = lambda lanes: Sluggish(lanes)
+    world.behaviour = lambda envs: Sluggish(envs)
     episodes, contexts, behaviour = factory.collect(spec, world, workers=1)
-    plans = list(islice(factory.plans(spec, world), behaviour["attempts"]))
-    kept = [plan for plan in plans if plan.start[0] <= 0.2]
-    assert 0 < len(kept) < len(plans)
+    requests = list(islice(factory.requests(spec, world), behaviour["attempts"]))
+    kept = [request for request in requests if request.start[0] <= 0.2]
+    assert 0 < len(kept) < len(requests)
     assert episodes.observations[episodes.first].numpy() == pytest.approx(np.array([p.start for p in kept]), abs=1e-6)
-    assert contexts.tolist() == [plan.number % 4 for plan in kept]
-    assert behaviour["success"] == pytest.approx(len(kept) / len(plans), abs=1e-4)
+    assert contexts.tolist() == [request.number % 4 for request in kept]
+    assert behaviour["success"] == pytest.approx(len(kept) / len(requests), abs=1e-4)
     assert episodes.lengths.tolist() == [40] * len(kept)
     assert episodes.rewards[episodes.last - 1].tolist() == [1.0] * len(kept)
     assert episodes.rewards[episodes.first].tolist() == [0.0] * len(kept)
@@ -400,13 +400,13 @@ def test_episodes_that_never_arrive_are_left_out_and_each_kept_one_has_its_own_c
 class Sluggish(Punctual):
     """Is at the goal after 40 steps where the start lies left of 0.2, and never where it lies right of that."""
 
-    def __init__(self, lanes):
-        super().__init__(lanes, 40, -9.0)
+    def __init__(self, envs):
+        super().__init__(envs, 40, -9.0)
 
-    def plan(self, lane, plan):
-        super().plan(lane, plan)
-        if plan.start[0] > 0.2:
-            self.way[lane] = 0
+    def begin(self, env, request):
+        super().begin(env, request)
+        if request.start[0] > 0.2:
+            self.way[env] = 0
 
 
 def test_another_seed_of_the_dataset_is_cut_at_other_places(tmp_path, monkeypatch):
@@ -441,7 +441,7 @@ def test_the_points_controller_is_pulled_to_its_waypoint_and_braked_by_its_veloc
     here = world.maze.to_xy((1, 1))
     behaviour = world.behaviour(1)
     goal = np.add(here, [0.05, -0.03])
-    behaviour.plan(0, Plan(0, here, goal, 10, np.random.default_rng(0)))
+    behaviour.begin(0, Request(0, here, goal, 10, np.random.default_rng(0)))
     behaviour._noise._values[:] = 0.1
     observation = np.array([[*here, 0.2, 0.3]], np.float32)
     action = behaviour.act(observation, np.array([3]))
@@ -454,7 +454,7 @@ def test_an_episodes_last_waypoint_is_its_goal_and_not_the_middle_of_its_cell():
     world = make_world("pointmaze", "umaze")
     start, goal = world.maze.to_xy((1, 1)), np.add(world.maze.to_xy((1, 2)), [0.2, -0.15])
     behaviour = world.behaviour(1)
-    behaviour.plan(0, Plan(0, start, goal, 10, np.random.default_rng(0)))
+    behaviour.begin(0, Request(0, start, goal, 10, np.random.default_rng(0)))
     assert np.array_equal(behaviour._waypoints.targets(start[None])[0], goal)
 
 
@@ -523,7 +523,7 @@ def test_what_a_policy_is_asked_for_is_whole_at_its_first_step_even_where_a_step
     task = ReturnTask("t", Region((0.0, 0.0)), 5.0, 3, "seen")
     policy = Recorder()
     rows, _ = Evaluator(Line(), [task], episodes=1, seed=0, workers=1, rewards=rewards).evaluate(policy)
-    asked = [outcomes[0, 0].item() for _, outcomes in policy.shown]
+    asked = [conditions[0, 0].item() for _, conditions in policy.shown]
     assert asked == pytest.approx([0.5, 0.5, 0.5])
     assert (rows[0]["return"], rows[0]["success"]) == (5.0, True)
 

@@ -1,4 +1,4 @@
-"""The same data on every host: bytes do not depend on the processor's instructions, on lanes or on workers."""
+"""The same data on every host: bytes do not depend on the processor's instructions, on envs or on workers."""
 
 import json
 import os
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
-from stitchrl.factory import plans
-from stitchrl.mazes import Maze
+from stitchrl.factory import requests
 from stitchrl.types import Context, DatasetSpec
 from stitchrl.worlds import SUCCESS_RADIUS, make_world
-from stitchrl.worlds.rollout import Fleet, Trajectory, run
+from stitchrl.worlds.maze.maps import Maze
+from stitchrl.worlds.rollout import Trajectory, VectorRollout, run
 
 # What a processor without newer instructions would run, library by library. The C library's own switch is left out:
 # without fused multiply-add, which every x86-64 processor since 2013 has, MuJoCo's sines differ in the last digit.
@@ -32,7 +32,7 @@ HASHES = """
 import json, sys
 import torch
 from stitchrl.factory import collect
-from stitchrl.mazes import Maze
+from stitchrl.worlds.maze.maps import Maze
 from stitchrl.types import Context, DatasetSpec
 from stitchrl.worlds import make_world
 
@@ -59,14 +59,14 @@ def test_the_data_do_not_depend_on_the_processor() -> None:
     assert found == dict.fromkeys(PROCESSORS, found["as it is"])
 
 
-def collected(world_name: str, lanes: int, workers: int, episodes: int) -> list[Trajectory]:
+def collected(world_name: str, envs: int, workers: int, episodes: int) -> list[Trajectory]:
     """The first episodes of a dataset in the order of their numbers."""
     world = make_world(world_name, "umaze")
     cells = tuple(Maze("umaze", 1.0).cells)
     spec = DatasetSpec(world_name, "umaze", "joined", (Context(cells, cells),), (), ())
-    planned = [plan for plan, _ in zip(plans(spec, world), range(episodes), strict=False)]
-    fleets = [Fleet(world.simulate(lanes), world.behaviour(lanes)) for _ in range(workers)]
-    return sorted(run(fleets, planned, SUCCESS_RADIUS), key=lambda trajectory: trajectory.plan.number)
+    requested = [request for request, _ in zip(requests(spec, world), range(episodes), strict=False)]
+    rollouts = [VectorRollout(world.simulate(envs), world.behaviour(envs)) for _ in range(workers)]
+    return sorted(run(rollouts, requested, SUCCESS_RADIUS), key=lambda trajectory: trajectory.request.number)
 
 
 @pytest.mark.parametrize(("world", "wide"), [("antmaze", 13), ("pointmaze", 24)])
@@ -81,11 +81,13 @@ def test_the_ants_noiseless_actions_are_multiples_of_the_grid() -> None:
     world = make_world("antmaze", "umaze")
     behaviour, simulation = world.behaviour(4), world.simulate(4)
     behaviour._noise._std = 0.0
-    for lane in range(4):
-        rng = np.random.default_rng(lane)
-        plan = next(plans(DatasetSpec("antmaze", "umaze", "joined", (Context(((1, 1),), ((3, 1),)),), (), ()), world))
-        simulation.reset(lane, plan.start)
-        behaviour.plan(lane, plan._replace(rng=rng))
+    for env in range(4):
+        rng = np.random.default_rng(env)
+        request = next(
+            requests(DatasetSpec("antmaze", "umaze", "joined", (Context(((1, 1),), ((3, 1),)),), (), ()), world)
+        )
+        simulation.reset(env, request.start)
+        behaviour.begin(env, request._replace(rng=rng))
     found = []
     for step in range(20):
         action = behaviour.act(simulation.observations, np.full(4, step))

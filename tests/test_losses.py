@@ -466,7 +466,7 @@ def make(case: Case, seed: int = 0) -> tuple[Agent, Batch, Problem]:
     agent.fit_scale(torch.from_numpy(training))
 
     drawn = rng.permutation(training)[: 6 * SIZE]
-    observations, following, goals, value_goals, near_goals, subgoals = np.split(drawn, 6)
+    observations, following, goals, value_goals, low_goals, subgoals = np.split(drawn, 6)
     reached = np.arange(SIZE) % 3 == 1
     following[:2] = observations[:2] + 0.01
     value_goals[reached] = observations[reached]
@@ -476,7 +476,7 @@ def make(case: Case, seed: int = 0) -> tuple[Agent, Batch, Problem]:
     asked = rng.permutation(training)[: SIZE * WINDOW].reshape(SIZE, WINDOW, OBSERVATION)
     rewards = rng.normal(0, 2, SIZE)
     valid = np.arange(WINDOW) < rng.integers(1, WINDOW + 1, (SIZE, 1))
-    arrays = observations, actions, following, goals, value_goals, reached, near_goals, subgoals
+    arrays = observations, actions, following, goals, value_goals, reached, low_goals, subgoals
     window = Window(*map(torch.from_numpy, (states, taken, valid, asked)))
     batch = Batch(*map(torch.from_numpy, arrays), window, torch.from_numpy(rewards))
 
@@ -490,7 +490,7 @@ def make(case: Case, seed: int = 0) -> tuple[Agent, Batch, Problem]:
             subgoal_state=(subgoals[i] - mean) / std,
             goal=((goals[i] - mean) / std)[columns],
             value_goal=((value_goals[i] - mean) / std)[columns],
-            near_goal=((near_goals[i] - mean) / std)[columns],
+            near_goal=((low_goals[i] - mean) / std)[columns],
             subgoal=((subgoals[i] - mean) / std)[columns],
             action=actions[i],
             reached=reached[i],

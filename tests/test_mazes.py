@@ -8,7 +8,7 @@ import pytest
 from gymnasium_robotics.envs.maze import maps
 from gymnasium_robotics.envs.maze.maze_v4 import Maze as RoboticsMaze
 
-from stitchrl.mazes import MAPS, Maze
+from stitchrl.worlds.maze.maps import MAPS, Maze
 
 every_maze = pytest.mark.parametrize("name", MAPS)
 

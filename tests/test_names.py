@@ -17,8 +17,8 @@ from stitchrl.audit.certificate import certify
 from stitchrl.audit.positions import Positions
 from stitchrl.data.formats import minari, open_source, write
 from stitchrl.data.formats.source import of_episodes
-from stitchrl.mazes import Maze
 from stitchrl.types import DatasetSpec, Region, Task
+from stitchrl.worlds.maze.maps import Maze
 
 SMALL = ("dataset.transitions=3000", "dataset.min_episodes=1", "workers=1")
 UMAZE = ("dataset=pointmaze_umaze_regions", *SMALL)

@@ -16,7 +16,7 @@ from stitchrl import __main__, experiment
 from stitchrl.agents.gcbc import GCBC
 from stitchrl.evaluate import PolicyController
 from stitchrl.finite import NotFinite, check_finite
-from stitchrl.worlds.rollout import Fleet, Plan, run
+from stitchrl.worlds.rollout import Request, VectorRollout, run
 
 RUN = ["dataset.transitions=20000", "dataset.min_episodes=5", "workers=1", "steps=60", "hydra.run.dir=run"]
 RUN += ["budget.evaluations=3", "budget.episodes=1", "agent.hidden_dims=[8,8]", "budget.batch_size=8"]
@@ -169,7 +169,7 @@ def test_what_a_policy_does_in_a_lane_that_is_not_in_use_does_not_matter():
         actions[0] = 1
         return actions
 
-    plan = Plan(0, np.zeros(2), np.array([100.0, 0]), limit=4, rng=np.random.default_rng(0))
-    fleet = Fleet(Walkers(4), PolicyController(policy, WORLD, 4))
-    (trajectory,) = run([fleet], [plan], radius=0.45)
+    request = Request(0, np.zeros(2), np.array([100.0, 0]), limit=4, rng=np.random.default_rng(0))
+    rollout = VectorRollout(Walkers(4), PolicyController(policy, WORLD, 4))
+    (trajectory,) = run([rollout], [request], radius=0.45)
     assert (trajectory.actions == 1).all()

@@ -12,7 +12,7 @@ from run_folders import CUT, add_arrays, make_run, make_twins
 from stitchrl.report.__main__ import main
 from stitchrl.report.figure import draw_run, letters
 from stitchrl.report.find import find_runs
-from stitchrl.report.formats import as_csv, as_latex
+from stitchrl.report.output import as_csv, as_latex
 from stitchrl.report.page import sections
 from stitchrl.report.runs import read_run
 from stitchrl.report.tables import Table

@@ -19,7 +19,7 @@ from run_folders import CUT, FAR, JOINED, NEAR, add_arrays, make_run
 from stitchrl.report.__main__ import main
 from stitchrl.report.charts import stuck_in
 from stitchrl.report.find import find_runs
-from stitchrl.report.formats import as_csv, as_latex
+from stitchrl.report.output import as_csv, as_latex
 from stitchrl.report.page import render, sections, share
 from stitchrl.report.rows import warnings
 from stitchrl.report.runs import BadInput, Trajectory, read_curves, read_run
@@ -167,7 +167,7 @@ def test_curves(tmp_path):
 
 
 def test_where_it_got_stuck(tmp_path):
-    from stitchrl.mazes import Maze
+    from stitchrl.worlds.maze.maps import Maze
 
     maze = Maze("umaze", 1.0)
     ends = [(1.0, 1.0), (1.0, 1.1), (-1.0, 1.0)]  # twice in r1c3, once in r1c1

@@ -9,7 +9,7 @@ from conftest import make_episodes, random_walks
 from scipy.stats import chi2_contingency, chisquare
 
 from stitchrl.data.paths import Future, Stitch, steps_between
-from stitchrl.types import Path
+from stitchrl.types import GoalPath
 
 UNLIKELY = 1e-3  # a p-value below this speaks against equality; seeds are fixed, so a test either passes or fails
 
@@ -69,13 +69,13 @@ def many():
 def paths(request, many):
     """The first 4,000 of many paths, or others from the same rows without seams."""
     episodes, path = many
-    path = Path(*(part[:4000] for part in path))
+    path = GoalPath(*(part[:4000] for part in path))
     return path if request.param == "stitch" else Future().bind(episodes)(path.rows, None, generator())
 
 
 def test_a_seam_takes_no_time():
     """Left at 5 for 20, an episode's last row, where it is left at once for 40: the states are 3, 4, 40, 41, 42."""
-    path = Path(*map(torch.tensor, ([3], [42], [[5, 20, -1]], [[20, 40, -1]])))
+    path = GoalPath(*map(torch.tensor, ([3], [42], [[5, 20, -1]], [[20, 40, -1]])))
     assert path.length.tolist() == [4]
     assert path.ahead(torch.arange(7)).tolist() == [[3, 4, 40, 41, 42, 42, 42]]
 
@@ -113,7 +113,7 @@ def test_what_a_path_collects_is_what_the_slow_loop_collects(many, paths, count)
 
 
 def test_the_paths_that_were_walked_have_every_odd_kind_of_seam(many):
-    episodes, path = many[0], Path(*(part[:4000] for part in many[1]))
+    episodes, path = many[0], GoalPath(*(part[:4000] for part in many[1]))
     following = torch.cat([path.leave[:, 1:], torch.full_like(path.leave[:, :1], -1)], 1)
     goes_on, ends_here = following >= 0, (path.leave >= 0) & (following < 0)
     on_last_row = path.enter == episodes.ends[path.enter]

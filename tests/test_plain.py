@@ -20,7 +20,7 @@ from stitchrl.learner import Learner
 
 UPDATES, SIZE = 6, 32
 SMALL = {"hidden_dims": (16, 12), "lr": 3e-3}
-FOLLOWED = SMALL | {"target_rate": 0.1}  # so fast that a few updates show it
+FOLLOWED = SMALL | {"tau": 0.1}  # so fast that a few updates show it
 SETTINGS = {
     GCBC: SMALL | {"grad_clip": 0.1},
     DT: {"window": 4, "width": 8, "blocks": 2, "heads": 2, "dropout": 0.0, "warmup": 0, "weight_decay": 0.1},

@@ -9,9 +9,9 @@ from test_configuration import CONF, load
 
 from stitchrl.audit.certificate import tasks_sha256
 from stitchrl.factory import make_return_tasks, make_tasks
-from stitchrl.mazes import Maze
 from stitchrl.types import DatasetSpec
 from stitchrl.worlds import make_world
+from stitchrl.worlds.maze.maps import Maze
 
 PUBLISHED = Path(__file__).parent.parent / "datasets"
 NAMES = sorted(path.name for path in PUBLISHED.iterdir() if (path / "manifest.json").exists())

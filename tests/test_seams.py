@@ -15,8 +15,8 @@ from stitchrl.audit.sample import observations_at, take
 from stitchrl.audit.seams import jumps
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats.source import Source, of_episodes, spans
-from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
+from stitchrl.worlds.maze.maps import Maze
 
 EPSILON = 0.4
 

@@ -10,9 +10,9 @@ from stitchrl import settings
 from stitchrl.command import CONF, checked, identity, plain
 from stitchrl.experiment import Settings
 from stitchrl.learner import Precision
-from stitchrl.mazes import MAPS
 from stitchrl.types import DatasetSpec
 from stitchrl.worlds import WORLDS
+from stitchrl.worlds.maze.maps import MAPS
 
 RETURNS = "dataset=pointmaze_umaze_returns"
 AGENTS = sorted(path.stem for path in (CONF / "agent").glob("*.yaml"))

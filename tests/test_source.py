@@ -16,9 +16,9 @@ from stitchrl.audit import __main__ as audit
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import minari, write
 from stitchrl.data.formats.source import of_episodes
-from stitchrl.mazes import Maze
 from stitchrl.types import DatasetSpec, collected
 from stitchrl.worlds import make_world
+from stitchrl.worlds.maze.maps import Maze
 
 
 @pytest.fixture(autouse=True)

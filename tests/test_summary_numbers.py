@@ -8,13 +8,13 @@ from conftest import make_episodes, random_walks
 from stitchrl.data.paths import Future, Stitch
 from stitchrl.experiment import measure_augmentation
 from stitchrl.summary import by_segments, group, task_summaries
-from stitchrl.types import Path
+from stitchrl.types import GoalPath
 from stitchrl.worlds import make_world
 
 
 def result(step: int, far: float, near: float) -> dict:
     share = {"far": far, "near": near}
-    return {"step": step, "success": share, "in_half": dict.fromkeys(share, 0.0), "return": {}}
+    return {"step": step, "success": share, "tight_success": dict.fromkeys(share, 0.0), "return": {}}
 
 
 def certificate() -> dict:
@@ -60,7 +60,7 @@ class Silent:
         def sample(rows, discount, rng):
             goal = torch.where(rows % 2 == 0, len(episodes) - 1, episodes.ends[rows])
             none = rows.new_empty(len(rows), 0)
-            return Path(rows, goal, none, none)
+            return GoalPath(rows, goal, none, none)
 
         return sample
 

@@ -22,7 +22,7 @@ from stitchrl import __main__, experiment, factory
 from stitchrl.data.formats import minari
 from stitchrl.evaluate import Evaluator
 from stitchrl.learner import Learner
-from stitchrl.mazes import Maze
+from stitchrl.worlds.maze.maps import Maze
 from stitchrl.worlds.rollout import Trajectory
 
 NAME = "pointmaze-dev-regions-n20000-v0"
@@ -67,7 +67,7 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list
     return run
 
 
-def outcome(evaluation: int, task: int, episode: int, limit: int) -> tuple[bool, int]:
+def condition(evaluation: int, task: int, episode: int, limit: int) -> tuple[bool, int]:
     """Made up: whether an episode succeeds, and after how many steps."""
     rng = np.random.default_rng([evaluation, task, episode])
     later = evaluation % 5
@@ -78,20 +78,20 @@ def outcome(evaluation: int, task: int, episode: int, limit: int) -> tuple[bool,
 
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
-    """Has each evaluation ask the policy once and tell outcomes that are made up; how many episodes were asked for."""
+    """Has each evaluation ask the policy once and tell made-up outcomes; how many episodes were asked for."""
     asked: list[int | None] = []
 
     def evaluate(self, policy, episodes=None):
         obs = torch.zeros(4, self.world.observation_dim)
         policy(obs, obs)
         trajectories = []
-        for plan in self.plans:
-            task, episode = divmod(plan.number, self.episodes)
+        for request in self.requests:
+            task, episode = divmod(request.number, self.episodes)
             if episode < (episodes or self.episodes):
-                success, length = outcome(len(asked), task, episode, plan.limit)
+                success, length = condition(len(asked), task, episode, request.limit)
                 states = np.zeros((length + 1, self.world.observation_dim), np.float32)
                 actions = np.zeros((length, self.world.action_dim), np.float32)
-                trajectories.append(Trajectory(plan, states, actions, success))
+                trajectories.append(Trajectory(request, states, actions, success))
         asked.append(episodes)
         return [self._row(trajectory) for trajectory in trajectories], trajectories
 
@@ -116,13 +116,13 @@ def test_every_number_of_the_summary_is_that_of_a_slow_loop_over_the_evaluated_e
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     certificate = json.loads((tmp_path / "run" / "certificate.json").read_text())
     successes: dict[tuple[int, str], list[bool]] = defaultdict(list)
-    in_half: dict[tuple[int, str], list[bool]] = defaultdict(list)
+    tight_success: dict[tuple[int, str], list[bool]] = defaultdict(list)
     lengths: dict[tuple[int, str], list[int]] = defaultdict(list)
     limits = {task["name"]: task["step_limit"] for task in certificate["tasks"]}
     for row in read(tmp_path / "run", "eval.jsonl"):
         key = row["step"], row["task"]
         successes[key].append(row["success"])
-        in_half[key].append(row["success"] and row["length"] <= limits[row["task"]] / 2)
+        tight_success[key].append(row["success"] and row["length"] <= limits[row["task"]] / 2)
         assert row["first_hit"] == (row["length"] if row["success"] else None)
         if row["success"]:
             lengths[key].append(row["length"])
@@ -176,8 +176,8 @@ def test_every_number_of_the_summary_is_that_of_a_slow_loop_over_the_evaluated_e
         curve = [share(name, step) for step in steps]
         assert task["success"] == pytest.approx(mean(curve[-3:]), abs=6e-5)
         assert task["final"] == pytest.approx(curve[-1], abs=6e-5)
-        halves = mean(mean(in_half[step, name]) for step in steps[-3:])
-        assert task["in_half"] == pytest.approx(halves, abs=6e-5)
+        halves = mean(mean(tight_success[step, name]) for step in steps[-3:])
+        assert task["tight_success"] == pytest.approx(halves, abs=6e-5)
         assert halves < mean(curve[-3:])
         assert task["mean_length"] == pytest.approx(mean(lengths[20, name]), abs=0.06)
         assert task["episodes"] == 10
@@ -200,7 +200,7 @@ def test_best_is_the_highest_of_the_evaluations_where_all_are_of_one_size(start,
 
 
 def test_a_task_that_never_succeeds_has_no_mean_length(start, made_up, monkeypatch, tmp_path):
-    monkeypatch.setattr("test_wiring.outcome", lambda evaluation, task, episode, limit: (False, limit))
+    monkeypatch.setattr("test_wiring.condition", lambda evaluation, task, episode, limit: (False, limit))
     start("steps=5")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert {task["mean_length"] for task in summary["tasks"]} == {None}

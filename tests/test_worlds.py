@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from stitchrl.worlds import WORLDS, make_world
-from stitchrl.worlds.ant_controller import Actor, features, motors
-from stitchrl.worlds.rollout import Fleet, Plan, run
+from stitchrl.worlds.maze.ant_controller import Actor, features, motors
+from stitchrl.worlds.rollout import Request, VectorRollout, run
 
 RADIUS = 0.45
 LANES = {"pointmaze": 4, "antmaze": 8}
@@ -21,19 +21,19 @@ both_bodies = pytest.mark.parametrize("name", WORLDS)
 
 def make_plans(world, count, limit):
     """Episodes between random cells, every third with too few steps to arrive."""
-    plans = []
+    requests = []
     for number in range(count):
         rng = np.random.default_rng([5, number])
         start, goal = (world.maze.to_xy(world.maze.cells[i]) for i in rng.permutation(len(world.maze.cells))[:2])
-        plans.append(Plan(number, start, goal, limit if number % 3 else 10, rng))
-    return plans
+        requests.append(Request(number, start, goal, limit if number % 3 else 10, rng))
+    return requests
 
 
-def run_behaviour(world, plans, lanes, workers):
+def run_behaviour(world, requests, envs, workers):
     """Trajectories of the world's behaviour by episode number."""
-    fleets = [Fleet(world.simulate(lanes), world.behaviour(lanes)) for _ in range(workers)]
-    ended = run(fleets, plans, RADIUS)
-    return {trajectory.plan.number: trajectory for trajectory in ended}
+    rollouts = [VectorRollout(world.simulate(envs), world.behaviour(envs)) for _ in range(workers)]
+    ended = run(rollouts, requests, RADIUS)
+    return {trajectory.request.number: trajectory for trajectory in ended}
 
 
 def same(a, b):
@@ -47,7 +47,7 @@ def same(a, b):
 
 def test_the_points_simulation_equals_the_environments_step_against_walls():
     world = make_world("pointmaze", "medium")
-    env, simulation, rng = world.environment(), world.simulate(lanes=3), np.random.default_rng(0)
+    env, simulation, rng = world.environment(), world.simulate(envs=3), np.random.default_rng(0)
     state, _ = env.reset(seed=0)
     simulation.reset(1, state["achieved_goal"])
     touching = 0
@@ -64,7 +64,7 @@ def test_the_points_simulation_equals_the_environments_step_against_walls():
 
 def test_the_ants_simulation_equals_the_environments_step_to_the_bit():
     world = make_world("antmaze", "umaze")
-    env, simulation, rng = world.environment(), world.simulate(lanes=2), np.random.default_rng(0)
+    env, simulation, rng = world.environment(), world.simulate(envs=2), np.random.default_rng(0)
     state, _ = env.reset(seed=0)
     simulation.reset(1, env.reset_pos)
     for _ in range(100):
@@ -78,7 +78,7 @@ def test_the_ants_simulation_equals_the_environments_step_to_the_bit():
 @both_bodies
 def test_a_lane_that_is_reset_forgets_what_came_before(name):
     world = make_world(name, "umaze")
-    simulation, rng = world.simulate(lanes=1), np.random.default_rng(0)
+    simulation, rng = world.simulate(envs=1), np.random.default_rng(0)
     actions = rng.uniform(-1, 1, (20, 1, world.action_dim)).astype(np.float32)
     ends = []
     for _ in range(2):
@@ -92,7 +92,7 @@ def test_a_lane_that_is_reset_forgets_what_came_before(name):
 @both_bodies
 def test_a_goal_observation_is_a_body_at_rest_at_the_goal(name):
     world = make_world(name, "umaze")
-    simulation, xy = world.simulate(lanes=1), world.maze.to_xy((3, 2))
+    simulation, xy = world.simulate(envs=1), world.maze.to_xy((3, 2))
     simulation.reset(0, xy)
     assert np.array_equal(world.goal_observation(xy), simulation.observations[0])
 
@@ -109,41 +109,41 @@ def test_an_unknown_world_is_refused_by_name():
         make_world("humanoid", "umaze")
 
 
-# Episodes in lanes
+# Episodes in envs
 
 
 @both_bodies
 def test_two_workers_run_the_same_episodes_as_one(name):
-    world, lanes = make_world(name, "umaze"), LANES[name]
-    one, two = (run_behaviour(world, make_plans(world, 7, LIMIT[name]), lanes, workers) for workers in (1, 2))
+    world, envs = make_world(name, "umaze"), LANES[name]
+    one, two = (run_behaviour(world, make_plans(world, 7, LIMIT[name]), envs, workers) for workers in (1, 2))
     assert one.keys() == two.keys() == set(range(7))
     assert all(same(one[number], two[number]) for number in one)
 
 
 def test_an_episode_does_not_depend_on_the_episodes_beside_it():
     world = make_world("pointmaze", "umaze")
-    together = run_behaviour(world, make_plans(world, 7, 250), lanes=4, workers=1)
+    together = run_behaviour(world, make_plans(world, 7, 250), envs=4, workers=1)
     for number in (1, 5):
-        alone = run_behaviour(world, [make_plans(world, 7, 250)[number]], lanes=4, workers=1)
+        alone = run_behaviour(world, [make_plans(world, 7, 250)[number]], envs=4, workers=1)
         assert same(alone[number], together[number])
 
 
 def test_an_episode_ends_at_its_first_step_within_the_radius_or_at_its_limit():
     world = make_world("pointmaze", "umaze")
-    trajectories = run_behaviour(world, make_plans(world, 12, 600), lanes=4, workers=1).values()
-    for plan, observations, actions, reached in trajectories:
-        assert np.array_equal(observations[0], [*plan.start.astype(np.float32), 0, 0])
+    trajectories = run_behaviour(world, make_plans(world, 12, 600), envs=4, workers=1).values()
+    for request, observations, actions, reached in trajectories:
+        assert np.array_equal(observations[0], [*request.start.astype(np.float32), 0, 0])
         assert len(observations) == len(actions) + 1
-        within = np.hypot(*(observations[1:, :2] - plan.goal).T) <= RADIUS
+        within = np.hypot(*(observations[1:, :2] - request.goal).T) <= RADIUS
         assert not within[:-1].any() and within[-1] == reached
-        assert reached or len(actions) == plan.limit
+        assert reached or len(actions) == request.limit
     assert {trajectory.reached for trajectory in trajectories} == {True, False}
 
 
 def test_more_lanes_than_episodes_are_no_matter():
     world = make_world("pointmaze", "umaze")
-    assert run_behaviour(world, make_plans(world, 2, 50), lanes=4, workers=1).keys() == {0, 1}
-    assert run_behaviour(world, [], lanes=4, workers=1) == {}
+    assert run_behaviour(world, make_plans(world, 2, 50), envs=4, workers=1).keys() == {0, 1}
+    assert run_behaviour(world, [], envs=4, workers=1) == {}
 
 
 class Statues:
@@ -152,7 +152,7 @@ class Statues:
     def __init__(self):
         self.observations = np.zeros((2, 2), np.float32)
 
-    def reset(self, lane, xy): ...
+    def reset(self, env, xy): ...
 
     def step(self, actions, active): ...
 
@@ -163,7 +163,7 @@ class Mime:
     def __init__(self, calls=float("inf")):
         self.calls = calls  # that are left
 
-    def plan(self, lane, plan): ...
+    def begin(self, env, request): ...
 
     def act(self, observations, steps):
         self.calls -= 1
@@ -174,46 +174,46 @@ class Mime:
 
 def many_plans(limit):
     """As good as endless: to a place that no statue comes to."""
-    return (Plan(number, np.zeros(2), np.ones(2), limit, np.random.default_rng(0)) for number in range(100_000))
+    return (Request(number, np.zeros(2), np.ones(2), limit, np.random.default_rng(0)) for number in range(100_000))
 
 
-def all_stopped(plans, before):
-    """Whether no thread runs that did not run before, and plans are left."""
-    return set(threading.enumerate()) <= before and next(plans, None) is not None
+def all_stopped(requests, before):
+    """Whether no thread runs that did not run before, and requests are left."""
+    return set(threading.enumerate()) <= before and next(requests, None) is not None
 
 
 @pytest.mark.parametrize("failing", [0, 1])
 @pytest.mark.parametrize("limit", [3, 100_000], ids=["between episodes", "within an episode"])
 def test_a_failing_controller_stops_all_fleets_and_its_error_reaches_the_caller(failing, limit):
-    plans, before = many_plans(limit), set(threading.enumerate())
+    requests, before = many_plans(limit), set(threading.enumerate())
     controllers = [Mime(calls=5 if i == failing else float("inf")) for i in range(2)]
     with pytest.raises(RuntimeError, match="the controller failed"):
-        for trajectory in run([Fleet(Statues(), controller) for controller in controllers], plans, RADIUS):
+        for trajectory in run([VectorRollout(Statues(), controller) for controller in controllers], requests, RADIUS):
             assert len(trajectory.actions) == limit < 100_000  # the long ones are given up
-    assert all_stopped(plans, before)
+    assert all_stopped(requests, before)
 
 
 def test_closing_the_episodes_early_stops_all_fleets():
-    plans, before = many_plans(limit=3), set(threading.enumerate())
-    ended = run([Fleet(Statues(), Mime()), Fleet(Statues(), Mime())], plans, RADIUS)
+    requests, before = many_plans(limit=3), set(threading.enumerate())
+    ended = run([VectorRollout(Statues(), Mime()), VectorRollout(Statues(), Mime())], requests, RADIUS)
     next(ended)
     ended.close()
-    assert all_stopped(plans, before)
+    assert all_stopped(requests, before)
 
 
 def test_fewer_plans_than_lanes_are_shared_out_among_the_fleets():
     class Noted(Mime):
         def __init__(self):
             super().__init__()
-            self.lanes = []
+            self.envs = []
 
-        def plan(self, lane, plan):
-            self.lanes.append(lane)
+        def begin(self, env, request):
+            self.envs.append(env)
 
     controllers = [Noted(), Noted()]
-    plans = itertools.islice(many_plans(limit=3), 3)
-    assert len(list(run([Fleet(Statues(), controller) for controller in controllers], plans, RADIUS))) == 3
-    assert [controller.lanes for controller in controllers] == [[0, 1], [0]]
+    requests = itertools.islice(many_plans(limit=3), 3)
+    assert len(list(run([VectorRollout(Statues(), controller) for controller in controllers], requests, RADIUS))) == 3
+    assert [controller.envs for controller in controllers] == [[0, 1], [0]]
 
 
 # The ant's symmetries. A state is (qpos [15], qvel [14]) in one vector [29].

@@ -24,10 +24,10 @@ from stitchrl.audit.known import ANT_GOALS, OGBENCH
 from stitchrl.audit.positions import Positions
 from stitchrl.data.episodes import Episodes
 from stitchrl.files import write, write_json
-from stitchrl.mazes import Cell, Maze
 from stitchrl.types import Region, Task
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
-from stitchrl.worlds.rollout import Fleet, Plan, run
+from stitchrl.worlds.maze.maps import Cell, Maze
+from stitchrl.worlds.rollout import Request, VectorRollout, run
 
 HERE = Path(__file__).parent
 FOUND, PAGE = HERE / "findings.json", HERE / "README.md"
@@ -84,21 +84,21 @@ def turns(maze: str) -> list[Cell]:
 class Wanderer:
     """A behaviour that is sent to another goal each time it arrives."""
 
-    def __init__(self, world: World, lanes: int, goals: Sequence[Cell]):
-        self.behaviour, self.maze, self.cells = world.behaviour(lanes), world.maze, goals
-        self.goals = np.full((lanes, 2), np.inf)
-        self.plans: dict[int, Plan] = {}
+    def __init__(self, world: World, envs: int, goals: Sequence[Cell]):
+        self.behaviour, self.maze, self.cells = world.behaviour(envs), world.maze, goals
+        self.goals = np.full((envs, 2), np.inf)
+        self.requests: dict[int, Request] = {}
 
-    def plan(self, lane: int, plan: Plan) -> None:
-        self.goals[lane], self.plans[lane] = plan.goal, plan
-        self.behaviour.plan(lane, plan)
+    def begin(self, env: int, request: Request) -> None:
+        self.goals[env], self.requests[env] = request.goal, request
+        self.behaviour.begin(env, request)
 
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
         offset = observations[:, :2] - self.goals
-        for lane in np.flatnonzero(np.hypot(*offset.T) <= SUCCESS_RADIUS).tolist():
-            plan = self.plans[lane]
-            goal = draw(self.maze, self.cells, plan.rng)
-            self.plan(lane, plan._replace(start=observations[lane, :2], goal=goal))
+        for env in np.flatnonzero(np.hypot(*offset.T) <= SUCCESS_RADIUS).tolist():
+            request = self.requests[env]
+            goal = draw(self.maze, self.cells, request.rng)
+            self.begin(env, request._replace(start=observations[env, :2], goal=goal))
         return self.behaviour.act(observations, steps)
 
 
@@ -109,15 +109,15 @@ def draw(maze: Maze, cells: Sequence[Cell], rng: np.random.Generator) -> np.ndar
 
 def collect(protocol: Protocol) -> Episodes:
     world = make_world(protocol.world, protocol.maze)
-    plans = []
+    requests = []
     for number in range(-(-STEPS[protocol.world] // protocol.length)):
         rng = np.random.default_rng([SEED, number])
         ends = (draw(world.maze, cells, rng) for cells in (protocol.starts, protocol.goals))
-        plans.append(Plan(number, *ends, protocol.length, rng, stays=True))
-    lanes = world.lanes
-    controller = Wanderer(world, lanes, protocol.goals) if protocol.wander else world.behaviour(lanes)
-    ended = run([Fleet(world.simulate(lanes), controller)], plans, SUCCESS_RADIUS)
-    kept = sorted(track(ended, protocol.name, len(plans)), key=lambda trajectory: trajectory.plan.number)
+        requests.append(Request(number, *ends, protocol.length, rng, stays=True))
+    envs = world.envs
+    controller = Wanderer(world, envs, protocol.goals) if protocol.wander else world.behaviour(envs)
+    ended = run([VectorRollout(world.simulate(envs), controller)], requests, SUCCESS_RADIUS)
+    kept = sorted(track(ended, protocol.name, len(requests)), key=lambda trajectory: trajectory.request.number)
     void = np.full((1, world.action_dim), np.nan, np.float32)
     return Episodes(
         torch.from_numpy(np.concatenate([trajectory.observations for trajectory in kept])),

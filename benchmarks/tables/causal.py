@@ -26,7 +26,7 @@ RUNS = Path("runs/causal")
 TABLE = Path(__file__).with_suffix(".csv")
 PICTURE = TABLE.with_suffix(".png")
 SEEDS = range(5)
-SCORES = {"far_success": "within the step limit", "far_in_half": "within half of it"}
+SCORES = {"far_success": "within the step limit", "far_tight_success": "within half of it"}
 JOINED, GAP = 1, 3  # the segments of the joined twin, and of the cut one that gaps are told of
 
 

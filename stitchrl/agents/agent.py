@@ -14,14 +14,14 @@ from stitchrl.types import RETURN_DIM, Batch, GoalMixture, Needs
 class Agent(nn.Module):
     """Hyperparameters are keyword arguments of the subclass, with its paper's values as defaults.
 
-    goal_columns: which columns of a whole goal observation are the goal; None: outcomes are returns. lr, batch_size,
+    goal_columns: which columns of a whole goal observation are the goal; None: conditions are returns. lr, batch_size,
     grad_clip (largest norm of the gradient), weight_decay, warmup (updates): what the learner trains it with, by Adam.
     """
 
     mean: Tensor
     std: Tensor
     goal_index: Tensor
-    target_rate = 0.0  # how far target networks move towards their online networks in an update
+    tau = 0.0  # how far target networks move towards their online networks in an update
 
     def __init__(
         self,
@@ -59,20 +59,20 @@ class Agent(nn.Module):
         """Observations [..., obs_dim] in units of the training data's standard deviation."""
         return (observations - self.mean) / self.std
 
-    def goal(self, outcomes: Tensor) -> Tensor:
-        """What networks are shown [..., goal_dim] of outcomes [..., outcome_dim].
+    def goal(self, conditions: Tensor) -> Tensor:
+        """What networks are shown [..., goal_dim] of conditions [..., condition_dim].
 
         A goal's columns, standardised; a return as it is, for its numbers are of the order of 1.
         """
         if self.goal_columns is None:
-            return outcomes
+            return conditions
         if not self.goal_columns:
-            return outcomes[..., :0]  # of a goal or a return
-        return self.standardise(outcomes).index_select(-1, self.goal_index)
+            return conditions[..., :0]  # of a goal or a return
+        return self.standardise(conditions).index_select(-1, self.goal_index)
 
-    def inputs(self, observation: Tensor, outcome: Tensor) -> Tensor:
-        """What networks of state and outcome are shown: [B, obs_dim + goal_dim]."""
-        return torch.cat([self.standardise(observation), self.goal(outcome)], -1)
+    def inputs(self, observation: Tensor, condition: Tensor) -> Tensor:
+        """What networks of state and condition are shown: [B, obs_dim + goal_dim]."""
+        return torch.cat([self.standardise(observation), self.goal(condition)], -1)
 
     def make_target(self, name: str) -> nn.Module:
         """A copy of the network `name` for the learner to move after it; assign it to `target_<name>`."""
@@ -88,11 +88,11 @@ class Agent(nn.Module):
         """What `loss` returns where all parts count alike."""
         return torch.stack(list(parts.values())).sum(), {key: value.detach() for key, value in parts.items()}
 
-    def act(self, observation: Any, outcome: Tensor) -> Tensor:
-        """Actions [B, act_dim] in [-1, 1] for observations [B, obs_dim] and outcomes [B, outcome_dim].
+    def act(self, observation: Any, condition: Tensor) -> Tensor:
+        """Actions [B, act_dim] in [-1, 1] for observations [B, obs_dim] and conditions [B, condition_dim].
 
-        An agent that needs windows is given a `Window` of the last states, actions and outcomes instead of the
-        observations, each lane's steps first; the newest action is still to come.
+        An agent that needs windows is given a `Window` of the last states, actions and conditions instead of the
+        observations, each env's steps first; the newest action is still to come.
         """
         raise NotImplementedError
 

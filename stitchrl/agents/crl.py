@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from stitchrl.agents.agent import Agent, check_choice, goal_mixture
-from stitchrl.agents.networks import GaussianActor, Twins, frozen, negative_log_likelihood
+from stitchrl.agents.networks import Ensemble, GaussianActor, frozen, negative_log_likelihood
 from stitchrl.types import Batch, Needs
 
 VALUE_GOALS = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": 0.99}
@@ -81,12 +81,12 @@ class CRL(Agent):
 
 
 class Bilinear(nn.Module):
-    """Twins of phi(x) . psi(g) / sqrt(latent_dim)."""
+    """Ensemble of phi(x) . psi(g) / sqrt(latent_dim)."""
 
     def __init__(self, input_dim: int, goal_dim: int, hidden_dims: Sequence[int], latent_dim: int):
         super().__init__()
-        self.phi = Twins([input_dim, *hidden_dims, latent_dim], exact=False)
-        self.psi = Twins([goal_dim, *hidden_dims, latent_dim], exact=False)
+        self.phi = Ensemble([input_dim, *hidden_dims, latent_dim], exact=False)
+        self.psi = Ensemble([goal_dim, *hidden_dims, latent_dim], exact=False)
         self.scale = 1 / math.sqrt(latent_dim)
 
     def forward(self, x: Tensor, goal: Tensor) -> Tensor:

@@ -22,11 +22,11 @@ FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
 
 
 class DT(Agent):
-    """window: steps that the transformer sees in training. context: those that it sees when it acts, null: as many.
+    """window: steps that the transformer sees in training. act_window: those that it sees when it acts, null: as many.
 
     width, blocks, heads, dropout: the transformer's.
 
-    goal_columns: null where outcomes are returns.
+    goal_columns: null where conditions are returns.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class DT(Agent):
         action_dim: int,
         goal_columns: Sequence[int] | None = (0, 1),
         window: int = 5,
-        context: int | None = None,
+        act_window: int | None = None,
         width: int = 128,
         blocks: int = 3,
         heads: int = 1,
@@ -49,11 +49,13 @@ class DT(Agent):
     ):
         if window < 1:
             raise ValueError(f"agent.window: {window} given, a positive number expected")
-        if context is not None and not 0 < context <= window:
-            raise ValueError(f"agent.context: {context} given, at least 1 and at most the window of {window} expected")
+        if act_window is not None and not 0 < act_window <= window:
+            raise ValueError(
+                f"agent.act_window: {act_window} given, at least 1 and at most the window of {window} expected"
+            )
         if width % heads:
             raise ValueError(f"agent.heads: {heads} given, a divisor of the width {width} expected")
-        needs = Needs(goal_mixture("actor_goals", actor_goals), window=window, context=context)
+        needs = Needs(goal_mixture("actor_goals", actor_goals), window=window, act_window=act_window)
         super().__init__(observation_dim, goal_columns, lr, batch_size, needs, grad_clip, weight_decay, warmup)
         self.embed_goal = nn.Linear(self.goal_dim, width)
         self.embed_observation = nn.Linear(observation_dim, width)
@@ -72,16 +74,16 @@ class DT(Agent):
         error = (self.predict(window) - window.actions).square().mean(-1)
         return error[window.valid].mean()
 
-    def act(self, observation: Window, outcome: Tensor) -> Tensor:
+    def act(self, observation: Window, condition: Tensor) -> Tensor:
         newest = observation.valid.sum(1) - 1
         return self.predict(observation)[torch.arange(len(newest), device=newest.device), newest]
 
     def predict(self, window: Window) -> Tensor:
-        """The actions [B, K, act_dim], each from the outcomes and states up to its own and the actions before it."""
+        """The actions [B, K, act_dim], each from the conditions and states up to its own and the actions before it."""
         steps = self.embed_step.weight[: window.valid.shape[1]]
         tokens = torch.stack(
             [
-                self.embed_goal(self.goal(window.outcomes)) + steps,
+                self.embed_goal(self.goal(window.conditions)) + steps,
                 self.embed_observation(self.standardise(window.observations)) + steps,
                 self.embed_action(window.actions) + steps,
             ],

@@ -20,7 +20,7 @@ FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
 
 class GCBC(Agent):
     """hidden_dims: widths of the MLP. actor: deterministic (squared error), gaussian or mixture (likelihood).
-    goal_columns: null where outcomes are returns.
+    goal_columns: null where conditions are returns.
 
     orientation: columns of a quaternion (w, x, y, z) that says how the body stands. With it the network is shown where
     the goal lies from the body: its offset and the direction that it lies in from where the body faces; null: where

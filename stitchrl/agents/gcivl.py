@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from stitchrl.agents.agent import Agent, check_share, goal_mixture
-from stitchrl.agents.networks import GaussianActor, Twins
+from stitchrl.agents.networks import Ensemble, GaussianActor
 from stitchrl.types import Batch, Needs
 
 VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.99}
@@ -32,16 +32,16 @@ class GCIVL(Agent):
         alpha: float = 10.0,
         value_goals: Mapping[str, Any] = VALUE_GOALS,
         actor_goals: Mapping[str, Any] = ACTOR_GOALS,
-        target_rate: float = 0.005,
+        tau: float = 0.005,
         lr: float = 3e-4,
         batch_size: int = 1024,
     ):
         needs = Needs(goal_mixture("actor_goals", actor_goals), goal_mixture("value_goals", value_goals))
         super().__init__(observation_dim, goal_columns, lr, batch_size, needs)
         self.discount, self.expectile = check_share("discount", discount), check_share("expectile", expectile)
-        self.alpha, self.target_rate = alpha, check_share("target_rate", target_rate)
+        self.alpha, self.tau = alpha, check_share("tau", tau)
         dims = [observation_dim + self.goal_dim, *hidden_dims]
-        self.value = Twins([*dims, 1])
+        self.value = Ensemble([*dims, 1])
         self.target_value = self.make_target("value")
         self.actor = GaussianActor([*dims, action_dim])
 

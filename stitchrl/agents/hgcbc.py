@@ -52,7 +52,7 @@ class HGCBC(GCBC):
 
     def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         error = self.way(batch.observations, batch.goals) - self.offset(batch.observations, batch.subgoals)
-        low = self.actor_loss(batch._replace(goals=batch.near_goals))
+        low = self.actor_loss(batch._replace(goals=batch.low_goals))
         return self.total({"actor_loss": low, "high_loss": error.square().mean()})
 
     def offset(self, observation: Tensor, goal: Tensor) -> Tensor:

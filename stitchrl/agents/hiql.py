@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from stitchrl.agents.agent import Agent, check_share, goal_mixture
-from stitchrl.agents.networks import GaussianActor, Twins, mlp
+from stitchrl.agents.networks import Ensemble, GaussianActor, mlp
 from stitchrl.types import Batch, Needs
 
 VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.99}
@@ -39,18 +39,18 @@ class HIQL(Agent):
         rep_dim: int = 10,
         value_goals: Mapping[str, Any] = VALUE_GOALS,
         actor_goals: Mapping[str, Any] = ACTOR_GOALS,
-        target_rate: float = 0.005,
+        tau: float = 0.005,
         lr: float = 3e-4,
         batch_size: int = 1024,
     ):
         mixtures = goal_mixture("actor_goals", actor_goals), goal_mixture("value_goals", value_goals)
         super().__init__(observation_dim, goal_columns, lr, batch_size, Needs(*mixtures, subgoal_steps=subgoal_steps))
         self.discount, self.expectile = check_share("discount", discount), check_share("expectile", expectile)
-        self.target_rate = check_share("target_rate", target_rate)
+        self.tau = check_share("tau", tau)
         self.low_alpha, self.high_alpha = low_alpha, high_alpha
         dims = [observation_dim + self.goal_dim, *hidden_dims]
         self.phi = mlp([*dims, rep_dim], layer_norm=True)
-        self.value = Twins([observation_dim + rep_dim, *hidden_dims, 1])
+        self.value = Ensemble([observation_dim + rep_dim, *hidden_dims, 1])
         self.target_phi, self.target_value = self.make_target("phi"), self.make_target("value")
         self.low_actor = GaussianActor([observation_dim + rep_dim, *hidden_dims, action_dim])
         self.high_actor = GaussianActor([*dims, rep_dim])
@@ -96,7 +96,7 @@ class HIQL(Agent):
 
     def low_actor_loss(self, batch: Batch) -> Tensor:
         with torch.no_grad():
-            shown, next_shown = (self.show(s, batch.near_goals) for s in (batch.observations, batch.next_observations))
+            shown, next_shown = (self.show(s, batch.low_goals) for s in (batch.observations, batch.next_observations))
             next_value, value = self.value(torch.cat([next_shown, shown])).squeeze(-1).mean(0).chunk(2)
             weight = (self.low_alpha * (next_value - value)).exp().clamp(max=100)
         return (weight * self.low_actor.loss(shown, batch.actions)).mean()

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from stitchrl.agents.agent import Agent, check_share
-from stitchrl.agents.networks import GaussianActor, Twins, mlp
+from stitchrl.agents.networks import Ensemble, GaussianActor, mlp
 from stitchrl.types import Batch, GoalMixture, Needs
 
 
@@ -28,16 +28,16 @@ class IQL(Agent):
         discount: float = 0.99,
         expectile: float = 0.7,
         beta: float = 3.0,
-        target_rate: float = 0.005,
+        tau: float = 0.005,
         lr: float = 3e-4,
         batch_size: int = 256,
     ):
         needs = Needs(GoalMixture(current=0, trajectory=1, random=0), rewards=True)
         super().__init__(observation_dim, (), lr, batch_size, needs)
         self.discount, self.expectile = check_share("discount", discount), check_share("expectile", expectile)
-        self.beta, self.target_rate = beta, check_share("target_rate", target_rate)
+        self.beta, self.tau = beta, check_share("tau", tau)
         self.value = mlp([observation_dim, *hidden_dims, 1], layer_norm=True)
-        self.critic = Twins([observation_dim + action_dim, *hidden_dims, 1])
+        self.critic = Ensemble([observation_dim + action_dim, *hidden_dims, 1])
         self.target_critic = self.make_target("critic")
         self.actor = GaussianActor([observation_dim, *hidden_dims, action_dim])
 
@@ -68,5 +68,5 @@ class IQL(Agent):
         weight = (self.beta * advantage).exp().clamp(max=100)
         return (weight * self.actor.loss(state, actions)).mean()
 
-    def act(self, observation: Tensor, outcome: Tensor) -> Tensor:
+    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
         return self.actor(self.standardise(observation)).clamp(-1, 1)

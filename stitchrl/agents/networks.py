@@ -40,7 +40,7 @@ def mlp(dims: Sequence[int], activation: type[nn.Module] = nn.GELU, layer_norm: 
     return nn.Sequential(*layers, OutputLinear(dims[-2], dims[-1]))
 
 
-class Twins(nn.Module):
+class Ensemble(nn.Module):
     """Two MLPs of one shape, GELU and layer norm as in OGBench's critics. exact: as OutputLinear.
 
     Their parameters are stacked, which spares the optimiser half of the tensors. They are evaluated one after the

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from stitchrl.agents.agent import Agent, check_share
-from stitchrl.agents.networks import DeterministicActor, Twins, frozen
+from stitchrl.agents.networks import DeterministicActor, Ensemble, frozen
 from stitchrl.types import Batch, GoalMixture, Needs
 
 
@@ -36,7 +36,7 @@ class TD3BC(Agent):
         policy_noise: float = 0.2,
         noise_clip: float = 0.5,
         policy_delay: int = 2,
-        target_rate: float = 0.005,
+        tau: float = 0.005,
         lr: float = 3e-4,
         batch_size: int = 256,
     ):
@@ -46,8 +46,8 @@ class TD3BC(Agent):
         super().__init__(observation_dim, (), lr, batch_size, needs)
         self.discount, self.alpha = check_share("discount", discount), alpha
         self.policy_noise, self.noise_clip, self.policy_delay = policy_noise, noise_clip, policy_delay
-        self.target_rate = check_share("target_rate", target_rate)
-        self.critic = Twins([observation_dim + action_dim, *hidden_dims, 1])
+        self.tau = check_share("tau", tau)
+        self.critic = Ensemble([observation_dim + action_dim, *hidden_dims, 1])
         self.target_critic = self.make_target("critic")
         self.actor = DeterministicActor([observation_dim, *hidden_dims, action_dim])
         self.target_actor = self.make_target("actor")
@@ -78,5 +78,5 @@ class TD3BC(Agent):
             q = self.critic(torch.cat([state, action], -1))[0].squeeze(-1)
         return (action - actions).square().mean() - self.alpha * q.mean() / q.detach().abs().mean()
 
-    def act(self, observation: Tensor, outcome: Tensor) -> Tensor:
+    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
         return self.actor(self.standardise(observation))

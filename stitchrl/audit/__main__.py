@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from stitchrl.audit.positions import Positions
     from stitchrl.audit.tasks import Tasks
     from stitchrl.data.formats.source import Source
-    from stitchrl.mazes import Maze
     from stitchrl.types import ReturnTask, Task
+    from stitchrl.worlds.maze.maps import Maze
 
 WIDE = 10_000  # columns, more than any table takes
 
@@ -150,9 +150,9 @@ def choose(source: Source, chosen: Tasks | None) -> Audited:
     from stitchrl.audit.known import find_tasks
     from stitchrl.audit.positions import Positions
     from stitchrl.factory import make_return_tasks, make_tasks
-    from stitchrl.mazes import Maze
     from stitchrl.types import DatasetSpec
     from stitchrl.worlds import make_world
+    from stitchrl.worlds.maze.maps import Maze
 
     # Of their own data others know best how many episodes are enough: these counts are told, not judged.
     if chosen is not None:

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from stitchrl.audit.chains import segments_needed
 from stitchrl.audit.cooccurrence import co_occurrence, status_of
 from stitchrl.audit.positions import Positions
-from stitchrl.mazes import Maze
 from stitchrl.types import Region, ReturnTask, Task
+from stitchrl.worlds.maze.maps import Maze
 
 CLEAR = 0.1  # of a target: by so much at least it lies above what any episode attained from its start
 LISTED = 20  # episodes that join a task, or visit both ends where none joins, are named up to so many

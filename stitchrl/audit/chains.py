@@ -21,8 +21,8 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from stitchrl.audit.positions import ROWS, Part, Positions
-from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
+from stitchrl.worlds.maze.maps import Maze
 
 BINS_PER_EPSILON = 4
 BLOCK = 16  # bins to a side of what is compared at a time where walls are unknown; a cell where they are known

@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 
 from stitchrl.audit.positions import Positions
-from stitchrl.mazes import INSIDE, Cell, Maze
 from stitchrl.types import Region, Task
+from stitchrl.worlds.maze.maps import INSIDE, Cell, Maze
 
 OGBENCH = {
     "medium": (((1, 1), (6, 6)), ((6, 1), (1, 6)), ((5, 3), (4, 2)), ((6, 5), (6, 1)), ((2, 6), (1, 1))),

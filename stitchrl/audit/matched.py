@@ -15,8 +15,8 @@ from scipy.spatial import cKDTree
 from stitchrl.audit.chains import Joins, segments_needed
 from stitchrl.audit.positions import Positions
 from stitchrl.audit.sample import Sample
-from stitchrl.mazes import Maze
 from stitchrl.types import Task
+from stitchrl.worlds.maze.maps import Maze
 
 THRESHOLD = 1.0  # standard deviations; two rows at random are 1.41 apart, so that half of the variance is explained
 PAIRS = 500_000  # whose observations are compared at a time

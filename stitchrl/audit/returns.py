@@ -23,8 +23,8 @@ from stitchrl.audit.certificate import LISTED, Certificate, conclude, rounded
 from stitchrl.audit.chains import Joins
 from stitchrl.audit.cooccurrence import status_of
 from stitchrl.audit.positions import Positions
-from stitchrl.mazes import Maze
 from stitchrl.types import Region, ReturnTask
+from stitchrl.worlds.maze.maps import Maze
 
 SEGMENTS = 3  # at most
 

@@ -14,8 +14,8 @@ from stitchrl.audit.sample import take
 from stitchrl.audit.seams import jumps
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats.source import Source
-from stitchrl.mazes import Maze
 from stitchrl.types import Region, Task
+from stitchrl.worlds.maze.maps import Maze
 
 SAMPLES = 512  # for a distance between distributions
 

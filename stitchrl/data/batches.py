@@ -10,7 +10,7 @@ from stitchrl.data.episodes import Episodes, take
 from stitchrl.data.paths import Sample
 from stitchrl.data.returns import Returns
 from stitchrl.seeds import stream
-from stitchrl.types import Batch, GoalMixture, Needs, Path, Window
+from stitchrl.types import Batch, GoalMixture, GoalPath, Needs, Window
 
 BLOCK = 16  # batches that are drawn at once: so that what a call costs counts little beside what is copied
 
@@ -18,7 +18,7 @@ BLOCK = 16  # batches that are drawn at once: so that what a call costs counts l
 class BatchSampler:
     """Draws what the agent needs. Raises ValueError for needs that the episodes or each other rule out.
 
-    returns: outcomes are returns along the paths, cut at the horizon; None: they are goals. The random return is that
+    returns: conditions are returns along the paths, cut at the horizon; None: they are goals. The random return is that
     of another transition's path.
 
     The goals' paths have a generator of their own: with one seed, another trajectory sampler changes trajectory goals
@@ -65,12 +65,12 @@ class BatchSampler:
         rows = take(self.episodes.transitions, self._any(len(self.episodes.transitions), size))
         path, goals, random = self._goals(rows, self.needs.actor_goals)
         if self.returns is None:
-            outcomes = take(observations, goals)
+            conditions = take(observations, goals)
         else:
             path = path.first(self.returns.horizon)
-            outcomes = self.returns.ahead(path, rows.new_zeros(1)).squeeze(1)
-            outcomes = torch.where(random[:, None], outcomes.roll(1, 0), outcomes)
-        batch = Batch(take(observations, rows), take(actions, rows), None, outcomes)
+            conditions = self.returns.ahead(path, rows.new_zeros(1)).squeeze(1)
+            conditions = torch.where(random[:, None], conditions.roll(1, 0), conditions)
+        batch = Batch(take(observations, rows), take(actions, rows), None, conditions)
         if self.needs.value_goals is not None:
             _, value_goals, _ = self._goals(rows, self.needs.value_goals)
             batch = batch._replace(
@@ -82,12 +82,12 @@ class BatchSampler:
             near = torch.minimum(rows + self.needs.subgoal_steps, take(self.episodes.ends, rows))
             on_path = path.ahead(torch.tensor([self.needs.subgoal_steps], device=rows.device)).squeeze(1)
             subgoals = torch.where(random, near, on_path)
-            batch = batch._replace(near_goals=take(observations, near), subgoals=take(observations, subgoals))
+            batch = batch._replace(low_goals=take(observations, near), subgoals=take(observations, subgoals))
         if self.needs.window is not None:
             steps, last = torch.arange(self.needs.window, device=rows.device), path.length[:, None] - 1
             within = torch.minimum(steps, last)
             if self.returns is None:
-                asked = outcomes[:, None].expand(-1, self.needs.window, -1)
+                asked = conditions[:, None].expand(-1, self.needs.window, -1)
             else:
                 asked = self.returns.ahead(path, within)
             at = path.ahead(within)
@@ -100,7 +100,7 @@ class BatchSampler:
             )
         return batch
 
-    def _goals(self, rows: Tensor, mixture: GoalMixture) -> tuple[Path, Tensor, Tensor]:
+    def _goals(self, rows: Tensor, mixture: GoalMixture) -> tuple[GoalPath, Tensor, Tensor]:
         """The paths to trajectory goals, the rows [B] of the goals after all, and which [B] of them are random."""
         path = self.sample_path(rows, mixture.discount, self._path_rng)
         kind = torch.rand(len(rows), generator=self._rng, device=rows.device)

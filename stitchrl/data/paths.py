@@ -19,10 +19,10 @@ from torch import Generator, Tensor
 from stitchrl.data.episodes import Episodes, take
 from stitchrl.scaling import mean_and_std
 from stitchrl.seeds import stream
-from stitchrl.types import Path
+from stitchrl.types import GoalPath
 
 # rows [B], none of them an episode's last; the discount of steps ahead, None for all alike -> the rows' paths
-Sample = Callable[[Tensor, float | None, Generator], Path]
+Sample = Callable[[Tensor, float | None, Generator], GoalPath]
 
 
 class TrajectorySampler(Protocol):
@@ -59,10 +59,10 @@ class Future:
     p = 0.0  # no path leaves its episode
 
     def bind(self, episodes: Episodes) -> Sample:
-        def sample(rows: Tensor, discount: float | None, rng: Generator) -> Path:
+        def sample(rows: Tensor, discount: float | None, rng: Generator) -> GoalPath:
             goal = _later(rows + 1, take(episodes.ends, rows), discount, rng)
             none = rows.new_empty(len(rows), 0)
-            return Path(rows, goal, none, none)
+            return GoalPath(rows, goal, none, none)
 
         return sample
 
@@ -107,7 +107,7 @@ class Stitch:
         leads_on = self.make_leads_on(cluster, episodes)
         attempts = self.hops if leads_on is None else TRIES * self.hops
 
-        def sample(rows: Tensor, discount: float | None, rng: Generator) -> Path:
+        def sample(rows: Tensor, discount: float | None, rng: Generator) -> GoalPath:
             goal = _later(rows + 1, take(episodes.ends, rows), discount, rng)
             leave = rows.new_full((len(rows), self.hops), -1)
             enter = leave.clone()
@@ -128,7 +128,7 @@ class Stitch:
                 leave[jumping, hop], enter[jumping, hop] = here, entered
                 goal[jumping] = beyond
                 made[jumping] += 1
-            return Path(rows, goal, leave, enter)
+            return GoalPath(rows, goal, leave, enter)
 
         return sample
 

@@ -1,10 +1,10 @@
-"""Returns as outcomes: what is still to be collected, and in how many steps (RvS-R; Emmons et al., 2022)."""
+"""Returns as conditions: what is still to be collected, and in how many steps (RvS-R; Emmons et al., 2022)."""
 
 import torch
 from torch import Tensor
 
 from stitchrl.data.episodes import Episodes
-from stitchrl.types import Path
+from stitchrl.types import GoalPath
 
 
 class Returns:
@@ -27,8 +27,8 @@ class Returns:
                 f"no episode of the dataset collects a reward within {horizon} steps, a positive one expected"
             )
 
-    def ahead(self, path: Path, steps: Tensor) -> Tensor:
-        """The outcomes [B, K, 2] that lie `steps` ([K] or [B, K]) ahead on each path, not beyond its goal."""
+    def ahead(self, path: GoalPath, steps: Tensor) -> Tensor:
+        """The conditions [B, K, 2] that lie `steps` ([K] or [B, K]) ahead on each path, not beyond its goal."""
         length = path.length[:, None]
         left = path.collected(self.earned, length) - path.collected(self.earned, steps)
         return torch.stack([left / self.scale, (length - steps) / self.horizon], -1).float()

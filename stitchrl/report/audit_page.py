@@ -16,9 +16,9 @@ from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from stitchrl.files import write
-from stitchrl.mazes import Maze
 from stitchrl.report.figure import FAILED, clear_frame, draw_walls, letters
 from stitchrl.types import Task
+from stitchrl.worlds.maze.maps import Maze
 
 SQUARES = 120  # along the longer side of the picture
 TEMPLATE = Path(__file__).with_name("audit_page.html")
@@ -114,7 +114,7 @@ def draw_arrows(figure: Figure, axes: Axes, audit: dict[str, Any], tasks: Sequen
     needed = {task["name"]: task["segments_needed"] for task in audit["tasks"]}
     most = max([2, *(count for count in needed.values() if count)])
     colours = ScalarMappable(Normalize(0.5, most + 0.5), colormaps["viridis"].resampled(most))
-    starts: dict[tuple[float, float], list[str]] = {}
+    starts: dict[tuple[float, ...], list[str]] = {}
     for i, (letter, task) in enumerate(zip(letters(len(tasks)), tasks, strict=True)):
         starts.setdefault(task.start.center, []).append(letter)
         count = needed[task.name]

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from stitchrl.files import write, write_json
-from stitchrl.mazes import Maze
 from stitchrl.report.figure import SCALES, clear_frame, draw_points, draw_tasks, draw_walls, letters
 from stitchrl.report.return_card import draw_rewards, return_purpose, return_rows, return_words, reward_words
 from stitchrl.report.statistics import number
 from stitchrl.types import DatasetSpec
+from stitchrl.worlds.maze.maps import Maze
 
 PAPER = "[Ghugare et al., 2024](https://arxiv.org/abs/2401.11237)"
 PACKAGES = {"mujoco": "MuJoCo", "gymnasium": "Gymnasium", "gymnasium-robotics": "Gymnasium-Robotics"}

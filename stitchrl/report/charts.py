@@ -8,10 +8,10 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.ticker import MaxNLocator
 
-from stitchrl.mazes import Maze
 from stitchrl.report.figure import EPISODES, ends_of, maze_of
 from stitchrl.report.runs import Run, Trajectory
 from stitchrl.report.statistics import Estimate
+from stitchrl.worlds.maze.maps import Maze
 
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 34, 12, 10, 36  # around the axes

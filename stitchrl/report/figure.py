@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from stitchrl.mazes import MAPS, Cell, Maze
 from stitchrl.report.rows import far_tasks, groups
 from stitchrl.report.runs import Run, read_data, read_trajectories
 from stitchrl.report.statistics import number
+from stitchrl.worlds.maze.maps import MAPS, Cell, Maze
 
 PANELS = 6
 EPISODES = 8  # drawn for each task

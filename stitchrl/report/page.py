@@ -12,7 +12,7 @@ from stitchrl.report import tables
 from stitchrl.report.charts import Series, line_chart, rollouts, stuck_in
 from stitchrl.report.figure import maze_of
 from stitchrl.report.find import Found
-from stitchrl.report.formats import as_csv, as_latex
+from stitchrl.report.output import as_csv, as_latex
 from stitchrl.report.rows import (
     Group,
     conclusion,

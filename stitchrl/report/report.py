@@ -10,7 +10,7 @@ from stitchrl.files import write
 from stitchrl.report import tables
 from stitchrl.report.figure import PANELS, save_figure
 from stitchrl.report.find import find_runs
-from stitchrl.report.formats import as_csv, as_latex, show
+from stitchrl.report.output import as_csv, as_latex, show
 from stitchrl.report.page import render, sections
 from stitchrl.report.rows import conclusion, groups, twin_datasets, twin_rows
 from stitchrl.report.runs import Run

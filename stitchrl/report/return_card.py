@@ -6,8 +6,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from stitchrl.mazes import Maze
 from stitchrl.report.statistics import number
+from stitchrl.worlds.maze.maps import Maze
 
 GOLD = "#e0a800"
 

@@ -249,7 +249,7 @@ class TaskRow:
     path_length: float | None  # metres
     target: float | None  # None where a goal is asked for
     success: Estimate
-    in_half: Estimate  # success within half of the step limit
+    tight_success: Estimate  # success within half of the step limit
     achieved: Estimate  # the return
     ceiling: float | None
     mean_length: float | None  # steps of successful episodes
@@ -273,7 +273,9 @@ def task_rows(runs: Sequence[Run]) -> list[TaskRow]:
                 path_length=known[0]["path_length"],
                 target=known[0].get("target"),
                 success=Estimate(tuple(tasks[name]["success"] if name in tasks else None for tasks in found)),
-                in_half=Estimate(tuple(tasks[name].get("in_half") if name in tasks else None for tasks in found)),
+                tight_success=Estimate(
+                    tuple(tasks[name].get("tight_success") if name in tasks else None for tasks in found)
+                ),
                 achieved=Estimate(tuple(tasks[name].get("return") if name in tasks else None for tasks in found)),
                 ceiling=average([task["ceiling"] for task in known]),
                 mean_length=average([tasks[name]["mean_length"] for tasks in found if name in tasks]),

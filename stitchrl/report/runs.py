@@ -82,7 +82,7 @@ class Run:
     def success(self, tasks: Iterable[str], key: str = "success") -> float | None:
         """Mean success over the named tasks, None where the run was not evaluated on all of them.
 
-        key: "in_half" for success within half of the step limit, which tasks of returns do not have.
+        key: "tight_success" for success within half of the step limit, which tasks of returns do not have.
         """
         by_name = {task["name"]: task[key] for task in self.tasks if key in task}
         names = list(tasks)
@@ -166,7 +166,7 @@ def read_run(folder: Path) -> Run:
         summary = json.loads(path.read_text(encoding="utf-8"))
         check(summary, SUMMARY)
         for i, task in enumerate(summary["tasks"]):
-            for key in ("in_half", "return", "target"):  # which not every task has
+            for key in ("tight_success", "return", "target"):  # which not every task has
                 check(task.get(key), (*NUMBER, None), f"tasks.{i}.{key}.")
         names = [task["name"] for task in summary["tasks"]]
         if len(set(names)) < len(names):

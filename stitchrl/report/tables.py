@@ -1,4 +1,4 @@
-"""Runs -> tables: plain values under headings, which formats.py and the page write out."""
+"""Runs -> tables: plain values under headings, which output.py and the page write out."""
 
 import csv
 import io
@@ -162,12 +162,12 @@ def heat_table(runs: Sequence[Run], dataset: str) -> Table:
 def task_table(runs: Sequence[Run], dataset: str) -> Table:
     of_dataset = [row for row in task_rows(runs) if row.dataset == dataset]
     returns = any(row.target is not None for row in of_dataset)
-    scores = ("target", "return", "success") if returns else ("path m", "success", "in half the time")
+    scores = ("target", "return", "success") if returns else ("path m", "success", "under the tight limit")
     rows: list[tuple[Entry, ...]] = []
     for row in of_dataset:
         needed = "none" if row.segments_needed is None else row.segments_needed
         steps = None if row.mean_length is None else round(row.mean_length)
-        told = (row.target, row.achieved, row.success) if returns else (row.path_length, row.success, row.in_half)
+        told = (row.target, row.achieved, row.success) if returns else (row.path_length, row.success, row.tight_success)
         task = (row.agent, row.goals, row.task, row.expect, row.status, needed)
         rows.append((*task, *told, row.ceiling, steps))
     columns = ("agent", "goals", "task", "expect", "status", "segments", *scores, "ceiling", "steps")
@@ -202,7 +202,7 @@ def to_csv(runs: Sequence[Run]) -> str:
             row |= {f"{kind}_{key}": score[key] if score else None for key in SCORE}
         row["raw_difference"] = run.raw_difference
         far = far_tasks(run.dataset, runs)
-        row |= {"far_success": run.success(far), "far_in_half": run.success(far, "in_half")}
+        row |= {"far_success": run.success(far), "far_tight_success": run.success(far, "tight_success")}
         row |= {f"segments_{key}_success": run.by_segments.get(key, {}).get("success") for key in segments}
         row |= {f"augmentation_{key}": run.augmentation[key] for key in ("requested", "realised")}
         row["contradiction_rate"] = run.augmentation["contradiction_rate"]

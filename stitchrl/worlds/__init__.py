@@ -5,14 +5,14 @@ A world is a module-level class with this shape (see `pointmaze.PointMaze`, `ant
     name, maze, observation_dim, action_dim
     control_step    seconds in a step
     speed           metres per second that the behaviour walks at least, along the shortest path
-    lanes           bodies that are simulated side by side in generation, by each worker
-    simulate(lanes) -> Simulation
-    behaviour(lanes) -> Behaviour
+    envs           bodies that are simulated side by side in generation, by each worker
+    simulate(envs) -> Simulation
+    behaviour(envs) -> Behaviour
     goal_observation(xy)     the whole observation [obs_dim] of a body at rest at xy
 """
 
-from stitchrl.worlds.antmaze import AntMaze
-from stitchrl.worlds.pointmaze import PointMaze
+from stitchrl.worlds.maze.ant import AntMaze
+from stitchrl.worlds.maze.point import PointMaze
 
 SUCCESS_RADIUS = 0.45  # metres, both bodies (Ghugare et al., 2024; gymnasium-robotics)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from stitchrl.files import write
-from stitchrl.worlds.ant_controller import ACTION_DIM, FEATURE_DIM, Actor, features, motors
+from stitchrl.worlds.maze.ant_controller import ACTION_DIM, FEATURE_DIM, Actor, features, motors
 
 CONTROL_STEP = 0.05  # seconds: five physics steps of 0.01 s
 
@@ -27,46 +27,46 @@ CONTROL_STEP = 0.05  # seconds: five physics steps of 0.01 s
 class Floor:
     """Ants on a flat floor, each with a target 2 to 6 m away; a new one when within 0.5 m or after 150 steps."""
 
-    def __init__(self, lanes: int, rng: np.random.Generator, episode_steps: int = 200):
+    def __init__(self, envs: int, rng: np.random.Generator, episode_steps: int = 200):
         self.model = AntEnv(include_cfrc_ext_in_observation=False).model
         self.rng, self.episode_steps = rng, episode_steps
-        self.data = [mujoco.MjData(self.model) for _ in range(lanes)]
-        self.observation = np.zeros((lanes, 29), np.float32)
-        self.target = np.zeros((lanes, 2), np.float32)
-        self.age = np.zeros(lanes, int)
-        self.target_age = np.zeros(lanes, int)
-        for lane in range(lanes):
-            self._reset(lane)
-        self.age[:] = rng.integers(0, episode_steps, lanes)
+        self.data = [mujoco.MjData(self.model) for _ in range(envs)]
+        self.observation = np.zeros((envs, 29), np.float32)
+        self.target = np.zeros((envs, 2), np.float32)
+        self.age = np.zeros(envs, int)
+        self.target_age = np.zeros(envs, int)
+        for env in range(envs):
+            self._reset(env)
+        self.age[:] = rng.integers(0, episode_steps, envs)
 
-    def _reset(self, lane: int) -> None:
-        data = self.data[lane]
+    def _reset(self, env: int) -> None:
+        data = self.data[env]
         mujoco.mj_resetData(self.model, data)
         yaw = self.rng.uniform(-np.pi, np.pi)
         data.qpos[3:7] = [np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
         data.qpos[7:] += self.rng.uniform(-0.1, 0.1, 8)
         data.qvel[:] = 0.1 * self.rng.standard_normal(14)
         mujoco.mj_forward(self.model, data)
-        self.age[lane] = 0
-        self._observe(lane)
-        self._new_target(lane)
+        self.age[env] = 0
+        self._observe(env)
+        self._new_target(env)
 
-    def _observe(self, lane: int) -> None:
-        self.observation[lane, :15] = self.data[lane].qpos
-        self.observation[lane, 15:] = self.data[lane].qvel
+    def _observe(self, env: int) -> None:
+        self.observation[env, :15] = self.data[env].qpos
+        self.observation[env, 15:] = self.data[env].qvel
 
-    def _new_target(self, lane: int) -> None:
+    def _new_target(self, env: int) -> None:
         angle, distance = self.rng.uniform(-np.pi, np.pi), self.rng.uniform(2, 6)
-        self.target[lane] = self.observation[lane, :2] + distance * np.array([np.cos(angle), np.sin(angle)])
-        self.target_age[lane] = 0
+        self.target[env] = self.observation[env, :2] + distance * np.array([np.cos(angle), np.sin(angle)])
+        self.target_age[env] = 0
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Progress (m/s), fallen, and the observation and target that follow, before any reset: [lanes, ...]."""
+        """Progress (m/s), fallen, and the observation and target that follow, before any reset: [envs, ...]."""
         before = np.linalg.norm(self.target - self.observation[:, :2], axis=1)
-        for lane, data in enumerate(self.data):
-            data.ctrl[:] = action[lane]
+        for env, data in enumerate(self.data):
+            data.ctrl[:] = action[env]
             mujoco.mj_step(self.model, data, 5)
-            self._observe(lane)
+            self._observe(env)
         after = np.linalg.norm(self.target - self.observation[:, :2], axis=1)
         progress = (before - after) / CONTROL_STEP
         height, quaternion = self.observation[:, 2], self.observation[:, 3:7]
@@ -74,11 +74,11 @@ class Floor:
         fallen = ~upright | (height < 0.2) | (height > 1.0) | ~np.isfinite(self.observation).all(1)
         self.age += 1
         self.target_age += 1
-        for lane in np.flatnonzero((after < 0.5) | (self.target_age >= 150)).tolist():
-            self._new_target(lane)
+        for env in np.flatnonzero((after < 0.5) | (self.target_age >= 150)).tolist():
+            self._new_target(env)
         observation, target = self.observation.copy(), self.target.copy()
-        for lane in np.flatnonzero(fallen | (self.age >= self.episode_steps)).tolist():
-            self._reset(lane)
+        for env in np.flatnonzero(fallen | (self.age >= self.episode_steps)).tolist():
+            self._reset(env)
         return progress.astype(np.float32), fallen, observation, target
 
 
@@ -195,13 +195,13 @@ def save(out: Path, sac: SAC, step: int, replay: dict[str, Tensor], commands: li
 
 
 def train(
-    out: Path, steps: int, seed: int, top_speed: float, fall_cost: float, lanes: int = 8, warmup: int = 5000
+    out: Path, steps: int, seed: int, top_speed: float, fall_cost: float, envs: int = 8, warmup: int = 5000
 ) -> None:
     """Train for `steps` environment steps, or from the last checkpoint up to them."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    sac, replay, first = SAC(top_speed, fall_cost), replay_memory(steps + lanes), 0
+    sac, replay, first = SAC(top_speed, fall_cost), replay_memory(steps + envs), 0
     command = f"--steps {steps} --seed {seed} --top-speed {top_speed:g} --fall-cost {fall_cost:g}"
     commands = [command]
     if (out / "checkpoint.pt").exists():
@@ -214,12 +214,12 @@ def train(
         for key, value in state["replay"].items():
             replay[key][:first] = value
     rng = np.random.default_rng([seed, first])
-    floor = Floor(lanes, rng)
+    floor = Floor(envs, rng)
     progress, falls, started = [], 0, time.monotonic()
-    for step in tqdm(range(first, steps, lanes), initial=first // lanes, total=steps // lanes, mininterval=10):
+    for step in tqdm(range(first, steps, envs), initial=first // envs, total=steps // envs, mininterval=10):
         x, quarters = features(torch.from_numpy(floor.observation), torch.from_numpy(floor.target))
         if step < warmup:
-            legs = torch.from_numpy(rng.uniform(-1, 1, (lanes, ACTION_DIM)).astype(np.float32))
+            legs = torch.from_numpy(rng.uniform(-1, 1, (envs, ACTION_DIM)).astype(np.float32))
         else:
             with torch.no_grad():
                 legs, _ = sac.sample(x)
@@ -228,20 +228,20 @@ def train(
         following, _ = features(torch.from_numpy(observation), torch.from_numpy(target))
         values = [x, legs, torch.from_numpy(speed), torch.from_numpy(fallen).float(), following]
         for key, value in zip(replay, values, strict=True):
-            replay[key][step : step + lanes] = value
+            replay[key][step : step + envs] = value
         progress.append(speed.mean())
         falls += int(fallen.sum())
         if step >= warmup:
-            for i in range(lanes // 2):
-                index = torch.from_numpy(rng.integers(0, step + lanes, 256))
+            for i in range(envs // 2):
+                index = torch.from_numpy(rng.integers(0, step + envs, 256))
                 sac.update({key: value[index] for key, value in replay.items()}, actor_too=i % 2 == 0)
-        done = step + lanes
-        if done % 10_000 < lanes:
+        done = step + envs
+        if done % 10_000 < envs:
             with open(out / "log.csv", "a", encoding="utf-8", newline="") as file:
                 if file.tell() == 0:
                     file.write("steps,speed_m_per_s,falls,alpha,seconds\n")
                 alpha, seconds = sac.log_alpha.exp().item(), time.monotonic() - started
                 file.write(f"{done},{np.mean(progress):.3f},{falls},{alpha:.4f},{seconds:.0f}\n")
             progress, falls = [], 0
-        if done % 50_000 < lanes or done >= steps:
+        if done % 50_000 < envs or done >= steps:
             save(out, sac, done, replay, commands)

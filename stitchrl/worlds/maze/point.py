@@ -6,10 +6,10 @@ import mujoco
 import mujoco.rollout
 import numpy as np
 
-from stitchrl.mazes import Maze
-from stitchrl.worlds.robotics import PointMazeEnv
-from stitchrl.worlds.rollout import Plan
-from stitchrl.worlds.waypoints import ActionNoise, Waypoints
+from stitchrl.worlds.maze.maps import Maze
+from stitchrl.worlds.maze.robotics import PointMazeEnv
+from stitchrl.worlds.maze.waypoints import ActionNoise, Waypoints
+from stitchrl.worlds.rollout import Request
 
 
 class PointMaze:
@@ -17,16 +17,16 @@ class PointMaze:
     observation_dim, action_dim = 4, 2  # position and velocity (m, m/s); force
     control_step = 0.01
     speed = 3.0
-    lanes = 256
+    envs = 256
 
     def __init__(self, maze: str):
         self.maze = Maze(maze, scale=1.0)
 
-    def simulate(self, lanes: int) -> "PointSimulation":
-        return PointSimulation(self.environment().model, lanes)
+    def simulate(self, envs: int) -> "PointSimulation":
+        return PointSimulation(self.environment().model, envs)
 
-    def behaviour(self, lanes: int) -> "PointBehaviour":
-        return PointBehaviour(lanes, self.maze)
+    def behaviour(self, envs: int) -> "PointBehaviour":
+        return PointBehaviour(envs, self.maze)
 
     def goal_observation(self, xy: np.ndarray) -> np.ndarray:
         return np.array([*xy, 0, 0], np.float32)
@@ -39,22 +39,27 @@ class PointMaze:
 
 
 class PointSimulation:
-    """Lanes of points, all stepped by one call of `mujoco.rollout`. Equals `env.step` (a test holds it)."""
+    """Environments of points, all stepped by one call of `mujoco.rollout`. Equals `env.step` (a test holds it)."""
 
-    def __init__(self, model: mujoco.MjModel, lanes: int):
-        self._models = [model] * lanes
+    def __init__(self, model: mujoco.MjModel, envs: int):
+        self._models = [model] * envs
         self._data = [mujoco.MjData(model)]
         self._rollout = mujoco.rollout.Rollout(nthread=0)
-        self._state = np.zeros((lanes, 5))  # time, position, velocity
-        self._after = np.zeros((lanes, 1, 5))
-        self.observations = np.zeros((lanes, 4), np.float32)
+        self._state = np.zeros((envs, 5))  # time, position, velocity
+        self._after = np.zeros((envs, 1, 5))
+        self.observations = np.zeros((envs, 4), np.float32)
 
-    def reset(self, lane: int, xy: np.ndarray) -> None:
-        self._state[lane] = [0, *xy, 0, 0]
-        self.observations[lane] = self._state[lane, 1:]
+    @property
+    def achieved(self) -> np.ndarray:
+        """Positions [envs, 2]."""
+        return self.observations[:, :2]
+
+    def reset(self, env: int, start: np.ndarray) -> None:
+        self._state[env] = [0, *start, 0, 0]
+        self.observations[env] = self._state[env, 1:]
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> None:
-        """Lanes that are not active are stepped too: skipping them would cost more than a point's physics."""
+        """Environments that are not active are stepped too: skipping them would cost more than a point's physics."""
         self._state[:, 3:] = self._state[:, 3:].clip(-5, 5)  # the environment bounds the velocity before each step
         control = actions.astype(np.float64).clip(-1, 1)[:, None]
         self._rollout.rollout(self._models, self._data, self._state, control, nstep=1, state=self._after)
@@ -69,17 +74,17 @@ class PointBehaviour:
     that of float32 for the data to be the same everywhere.
     """
 
-    def __init__(self, lanes: int, maze: Maze):
-        self._waypoints = Waypoints(lanes, maze, radius=0.1, jitter=0.2)
-        self._noise = ActionNoise(lanes, PointMaze.action_dim, std=0.5)
+    def __init__(self, envs: int, maze: Maze):
+        self._waypoints = Waypoints(envs, maze, radius=0.1, jitter=0.2)
+        self._noise = ActionNoise(envs, PointMaze.action_dim, std=0.5)
 
-    def plan(self, lane: int, plan: Plan) -> None:
-        """Begin an episode in `lane`."""
-        self._waypoints.plan(lane, plan.start, plan.goal, plan.rng)
-        self._noise.draw(lane, plan.limit, plan.rng)
+    def begin(self, env: int, request: Request) -> None:
+        """Begin an episode in `env`."""
+        self._waypoints.begin(env, request.start, request.goal, request.rng)
+        self._noise.draw(env, request.limit, request.rng)
 
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """Actions [lanes, 2] in [-1, 1] at the step numbers [lanes] of the lanes' episodes."""
+        """Actions [envs, 2] in [-1, 1] at the step numbers [envs] of the envs' episodes."""
         position, velocity = np.split(observations.astype(np.float64), 2, axis=1)
         action = 10.0 * (self._waypoints.targets(position) - position) - 1.0 * velocity + self._noise.at(steps)
         return action.clip(-1, 1).astype(np.float32)

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from stitchrl.mazes import Maze
-from stitchrl.worlds.ant_controller import Actor, features, motors
-from stitchrl.worlds.robotics import AntMazeEnv
-from stitchrl.worlds.rollout import Plan
-from stitchrl.worlds.waypoints import ActionNoise, Waypoints
+from stitchrl.worlds.maze.ant_controller import Actor, features, motors
+from stitchrl.worlds.maze.maps import Maze
+from stitchrl.worlds.maze.robotics import AntMazeEnv
+from stitchrl.worlds.maze.waypoints import ActionNoise, Waypoints
+from stitchrl.worlds.rollout import Request
 
 WEIGHTS = Path(__file__).parent / "ant_controller.safetensors"
 PHYSICS_STEPS = 5  # of 0.01 s in a control step
@@ -27,16 +27,16 @@ class AntMaze:
     observation_dim, action_dim = 29, 8
     control_step = 0.05
     speed = 1.4
-    lanes = 32
+    envs = 32
 
     def __init__(self, maze: str):
         self.maze = Maze(maze, scale=4.0)
 
-    def simulate(self, lanes: int) -> "AntSimulation":
-        return AntSimulation(self.environment().model, lanes)
+    def simulate(self, envs: int) -> "AntSimulation":
+        return AntSimulation(self.environment().model, envs)
 
-    def behaviour(self, lanes: int) -> "AntBehaviour":
-        return AntBehaviour(lanes, self.maze)
+    def behaviour(self, envs: int) -> "AntBehaviour":
+        return AntBehaviour(envs, self.maze)
 
     def goal_observation(self, xy: np.ndarray) -> np.ndarray:
         pose = [0.75, 1, *np.zeros(11)]  # the height, orientation and joints that AntMaze resets to
@@ -51,30 +51,35 @@ class AntMaze:
 
 
 class AntSimulation:
-    """Lanes of ants, each with its own MuJoCo state. Equals `env.step` to the bit (a test holds it)."""
+    """Environments of ants, each with its own MuJoCo state. Equals `env.step` to the bit (a test holds it)."""
 
-    def __init__(self, model: mujoco.MjModel, lanes: int):
+    def __init__(self, model: mujoco.MjModel, envs: int):
         self._model = model
-        self._data = [mujoco.MjData(model) for _ in range(lanes)]
-        self.observations = np.zeros((lanes, AntMaze.observation_dim), np.float32)
+        self._data = [mujoco.MjData(model) for _ in range(envs)]
+        self.observations = np.zeros((envs, AntMaze.observation_dim), np.float32)
 
-    def reset(self, lane: int, xy: np.ndarray) -> None:
-        data = self._data[lane]
+    @property
+    def achieved(self) -> np.ndarray:
+        """Positions [envs, 2]."""
+        return self.observations[:, :2]
+
+    def reset(self, env: int, start: np.ndarray) -> None:
+        data = self._data[env]
         mujoco.mj_resetData(self._model, data)
-        data.qpos[:2] = xy
+        data.qpos[:2] = start
         mujoco.mj_forward(self._model, data)
-        self._observe(lane)
+        self._observe(env)
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> None:
-        for lane in np.flatnonzero(active).tolist():
-            data = self._data[lane]
-            data.ctrl[:] = actions[lane]
+        for env in np.flatnonzero(active).tolist():
+            data = self._data[env]
+            data.ctrl[:] = actions[env]
             mujoco.mj_step(self._model, data, PHYSICS_STEPS)
-            self._observe(lane)
+            self._observe(env)
 
-    def _observe(self, lane: int) -> None:
-        self.observations[lane, :15] = self._data[lane].qpos
-        self.observations[lane, 15:] = self._data[lane].qvel
+    def _observe(self, env: int) -> None:
+        self.observations[env, :15] = self._data[env].qpos
+        self.observations[env, 15:] = self._data[env].qvel
 
 
 class AntBehaviour:
@@ -82,24 +87,24 @@ class AntBehaviour:
 
     The mean action is computed in float64 and rounded to a multiple of 1 / ACTION_GRID. Matrix products differ in their
     last digits from processor to processor. After the rounding they agree, and so do the data, whatever the processor
-    and the number of lanes.
+    and the number of envs.
     """
 
-    def __init__(self, lanes: int, maze: Maze, radius: float = 1.0, jitter: float = 0.5):
-        self._waypoints = Waypoints(lanes, maze, radius, jitter)
-        self._noise = ActionNoise(lanes, AntMaze.action_dim, std=0.2)
+    def __init__(self, envs: int, maze: Maze, radius: float = 1.0, jitter: float = 0.5):
+        self._waypoints = Waypoints(envs, maze, radius, jitter)
+        self._noise = ActionNoise(envs, AntMaze.action_dim, std=0.2)
         self._actor = Actor()
         self._actor.load_state_dict(load_file(WEIGHTS))
         self._actor.double()
 
-    def plan(self, lane: int, plan: Plan) -> None:
-        """Begin an episode in `lane`."""
-        self._waypoints.plan(lane, plan.start, plan.goal, plan.rng)
-        self._noise.draw(lane, plan.limit, plan.rng)
+    def begin(self, env: int, request: Request) -> None:
+        """Begin an episode in `env`."""
+        self._waypoints.begin(env, request.start, request.goal, request.rng)
+        self._noise.draw(env, request.limit, request.rng)
 
     @torch.no_grad()
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """Actions [lanes, 8] in [-1, 1] at the step numbers [lanes] of the lanes' episodes."""
+        """Actions [envs, 8] in [-1, 1] at the step numbers [envs] of the envs' episodes."""
         targets = torch.from_numpy(self._waypoints.targets(observations[:, :2]))
         x, quarters = features(torch.from_numpy(observations).double(), targets)
         mean = motors(self._actor(x)[0].tanh(), quarters).numpy()
