@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
+from stitchrl.benchmark.benchmark import make_benchmark
 from stitchrl.settings import CONF
-from stitchrl.types import DatasetSpec
-from stitchrl.worlds.maze.maps import Maze
+from stitchrl.spec import DatasetSpec
 
 DATASETS = CONF / "dataset"
 JUDGING = ("min_episodes", "control")
@@ -32,6 +32,8 @@ def differing(values: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
     # A dataset that was stored before a field was thought of has that field's default.
     defaults = {field.name: field.default for field in fields(spec) if field.default is not MISSING}
     stored, now = json.loads(json.dumps(defaults)) | dict(values), plain(spec)
+    stored["rewards"] = [{"place": reward.get("place", reward.get("cell")), "rate": reward["rate"]}
+                         for reward in stored["rewards"]]  # they had another key  # fmt: skip
     return [key for key in now if key not in JUDGING and stored.get(key) != now[key]]
 
 
@@ -61,11 +63,11 @@ def check_name(spec: DatasetSpec) -> None:
 
 
 def _check(spec: DatasetSpec, subject: str) -> None:
-    name = f"{spec.world}_{spec.maze}_{spec.split}"
+    name = "_".join(filter(None, (spec.world, spec.maze, spec.split)))
     if not (DATASETS / f"{name}.yaml").is_file():
         return
     values = _load(name)
-    ours = DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
+    ours = make_benchmark(values).spec
     if others := [key for key in differing(plain(ours), spec) if key not in IN_THE_NAME]:
         raise ValueError(
             f"{subject} is the name of the package's own {name}, which has another {', '.join(others)}; give yours "
@@ -76,5 +78,5 @@ def _check(spec: DatasetSpec, subject: str) -> None:
 def _load(name: str) -> dict[str, Any]:
     """A file's own values, on top of those of the file that it builds on."""
     values = yaml.safe_load((DATASETS / f"{name}.yaml").read_text(encoding="utf-8"))
-    bases = [base for base in values.pop("defaults", []) if base != "_self_"]
+    bases = [base for base in values.pop("defaults", []) if isinstance(base, str) and base != "_self_"]
     return {key: value for base in bases for key, value in _load(base).items()} | values
