@@ -55,9 +55,9 @@ def main(config: DictConfig) -> None:
 
 def check_exports(spec: "DatasetSpec", formats: list[str], folder: Path) -> None:
     """ValueError where an export cannot be written, or would overwrite anything but an export of the same dataset."""
+    from stitchrl.benchmark.official import differing
     from stitchrl.data.formats import destinations, open_source
     from stitchrl.files import check_file
-    from stitchrl.benchmark.official import differing
 
     for format_ in formats:
         if format_ == "minari":

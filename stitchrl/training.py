@@ -253,8 +253,12 @@ def _evaluate(training: Training, log: Log) -> Evaluation:
     estimated = [measure["key"] for measure in objective.measures if measure["estimate"]]
     means = {key: mean_by_task(rows, key) for key in ("success", *estimated)}
     settings = training.settings
-    facts = {"dataset": training.benchmark.name, "agent": settings.agent_name, "goals": settings.goals_name}
-    facts |= {"seed": settings.seed}
+    facts: dict[str, Any] = {
+        "seed": settings.seed,
+        "dataset": training.benchmark.name,
+        "agent": settings.agent_name,
+        "goals": settings.goals_name,
+    }
     with held():
         training.rows = rows
         training.results.append({"step": step, **means})

@@ -57,7 +57,7 @@ class Positions:
     @classmethod
     def of_source(cls, source: Source, columns: tuple[int, int] = POSITION) -> "Positions":
         """Of a stored dataset, which may be larger than memory; its positions may not."""
-        check_columns(columns, source.observation_dim)
+        check_columns(columns, source.observations.shape[0])
         xy = np.empty((source.rows, 2), np.float32)
         begin = 0
         for episodes in source.stream(ROWS):

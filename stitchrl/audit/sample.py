@@ -44,7 +44,7 @@ def take(source: Source, positions: Positions, epsilon: float, rng: np.random.Ge
 
 def observations_at(source: Source, rows: np.ndarray) -> np.ndarray:
     """Observations [R, obs_dim] of rows in any order."""
-    result = np.empty((len(rows), source.observation_dim), np.float32)
+    result = np.empty((len(rows), source.observations.shape[0]), np.float32)
     order = rows.argsort(kind="stable")
     begin = 0
     for episodes in source.chunks(ROWS):

@@ -50,4 +50,3 @@ def make_benchmark(values: Mapping[str, Any], world: Mapping[str, Any] | None = 
     made = make_world(settings, values.get("maze"))
     spec = DatasetSpec.create(values, made.places)
     return Benchmark(spec, made, make_objective(spec, made))
-

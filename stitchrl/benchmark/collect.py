@@ -1,5 +1,6 @@
 """Episodes of a benchmark: collected by the world's behaviour, or adopted from a source."""
 
+import math
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -38,12 +39,13 @@ def adopt(benchmark: Benchmark) -> Collected:
     spec, world = benchmark.spec, benchmark.world
     assert spec.source is not None
     source = open_source(spec.source, columns=world.goal_space.columns)
-    found = (source.observation_dim, source.action_dim)
-    expected = (*world.observation_space.shape, *world.action_space.shape)
+    found = (source.observations.shape, source.actions.shape)
+    expected = (world.observation_space.shape, world.action_space.shape)
     if found != expected:
+        shown = [[math.prod(shape or ()) for shape in shapes] for shapes in (found, expected)]
         raise ValueError(
-            f"{source.name}: observations of {found[0]} and actions of {found[1]} numbers, expected "
-            f"{' and '.join(map(str, expected))}, as {world.name} has them"
+            f"{source.name}: observations of {shown[0][0]} and actions of {shown[0][1]} numbers, expected "
+            f"{shown[1][0]} and {shown[1][1]}, as {world.name} has them"
         )
     episodes = next(source.chunks(spec.transitions))
     share = float(world.inside(world.goal_space.of(episodes.observations.numpy())).mean())

@@ -140,6 +140,11 @@ def void_at(values: Tensor, rows: Tensor) -> Tensor:
     return values
 
 
+def filled(values: Tensor) -> np.ndarray:
+    """Values [N, ...] with 0 where they are void, for files."""
+    return torch.where(void(values), 0, values).numpy()
+
+
 def take(table: Tensor, rows: Tensor) -> Tensor:
     """table[rows] for a table [N, ...] and rows [...]. Square brackets take three to six times as long."""
     return table.index_select(0, rows.reshape(-1)).reshape(*rows.shape, *table.shape[1:])

@@ -48,9 +48,7 @@ class Augmentation:
         return self._values
 
 
-def contradiction_rate(
-    benchmark: Benchmark, episodes: Episodes, path: GoalPath, jumped: torch.Tensor
-) -> float | None:
+def contradiction_rate(benchmark: Benchmark, episodes: Episodes, path: GoalPath, jumped: torch.Tensor) -> float | None:
     """The share of the paths that jump [B] whose episode's own way leads away from the goal."""
     world, rows = benchmark.world, path.rows[jumped]
     ahead = max(1, round(steps_needed(world, world.spacing / 2)))

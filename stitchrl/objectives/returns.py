@@ -119,8 +119,8 @@ class CollectReturn:
         earned[steps] = reward_at(self.rewards, achieved[steps + 1])
         if episodes.rewards is not None and (other := ~np.isclose(episodes.rewards[steps], earned[steps])).any():
             print(
-                f"warning: {name}: {100 * other.mean():.1f}% of its rewards are not what dataset {self.spec.name} gives "
-                "for the same steps; training and evaluation go by the latter",
+                f"warning: {name}: {100 * other.mean():.1f}% of its rewards are not what dataset {self.spec.name} "
+                "gives for the same steps; training and evaluation go by the latter",
                 file=sys.stderr,
             )
         return episodes.with_rewards(torch.from_numpy(earned))

@@ -180,6 +180,11 @@ def _run(
         for env in np.flatnonzero(active & (reached | (steps >= limits))).tolist():
             request, length = running[env], int(steps[env])
             assert request is not None
-            states = (recording.episode(env, length + 1) for recording in (observations, achieved))
-            yield Trajectory(request, *states, actions.episode(env, length), bool(reached[env]))
+            yield Trajectory(
+                request,
+                observations.episode(env, length + 1),
+                achieved.episode(env, length + 1),
+                actions.episode(env, length),
+                bool(reached[env]),
+            )
             begin(env, take())

@@ -1,7 +1,7 @@
 """What a world is: environments, the goals that can be achieved in them, and how data are collected there.
 
-A world is any class with the members of `World`. Its YAML file in conf/world/ names it by its dotted path, as agents are
-named; a folder of one's own is given by --config-dir. `check_world` (in `worlds.check`) proves that a world is one.
+A world is any class with the members of `World`. Its YAML file in conf/world/ names it by its dotted path, as agents
+are named. A folder of one's own is given by --config-dir. `worlds.check` proves that a class is a world.
 """
 
 from collections.abc import Callable, Mapping, Sequence

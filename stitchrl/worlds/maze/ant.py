@@ -5,6 +5,7 @@ The observation is 29-d as in D4RL: x, y, then the 27 numbers of `AntMaze_*-v5`;
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import gymnasium
 import mujoco
@@ -33,7 +34,7 @@ class AntMaze(MazeWorld):
     control_step = 0.05
     speed = 1.4
     envs = 32
-    body = {
+    body: ClassVar = {
         "Body": "ant, physics of Gymnasium-Robotics' `AntMaze-v5`",
         "Observation": "29 numbers: x, y (m), then the 27 of `AntMaze-v5` without contact forces",
         "Action": "8 torques in [-1, 1], 0.05 s per step",

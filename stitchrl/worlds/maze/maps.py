@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-Cell = tuple[int, int]  # row, column
+Cell = tuple[int, ...]  # row, column
 
 MAPS = {
     "umaze": (

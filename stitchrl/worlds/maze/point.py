@@ -1,6 +1,7 @@
 """The point mass: gymnasium-robotics' `PointMaze_*-v3` physics, with a PD controller as behaviour."""
 
 import os
+from typing import ClassVar
 
 import gymnasium
 import mujoco
@@ -23,7 +24,7 @@ class PointMaze(MazeWorld):
     control_step = 0.01
     speed = 3.0
     envs = 256
-    body = {
+    body: ClassVar = {
         "Body": "point mass, physics of Gymnasium-Robotics' `PointMaze-v3`",
         "Observation": "4 numbers: x, y (m), vx, vy (m/s)",
         "Action": "2 forces in [-1, 1], 0.01 s per step",
