@@ -56,13 +56,4 @@ class MazeWorld:
 
     @property
     def drawing(self) -> dict[str, Any]:
-        """Walls, a rectangle for each run of them in a row. Of the outer ones, which say nothing, a part is shown."""
-        rows, columns = self.maze.free.shape
-        rectangles = []
-        for row, free in enumerate(self.maze.free):
-            edges = np.flatnonzero(np.diff(np.concatenate([[True], free, [True]])))
-            for first, last in edges.reshape(-1, 2):
-                x, y = self.maze.to_xy((row, int(first))) - self.spacing / 2
-                rectangles.append([float(x), float(y), float((last - first) * self.spacing), self.spacing])
-        x, y = (self.spacing * (count / 2 - 0.7) for count in (columns, rows))
-        return {"rectangles": rectangles, "extent": [-x, x, -y, y]}
+        return self.maze.drawing
