@@ -106,7 +106,7 @@ def widest(tasks: Sequence[Mapping[str, Any]]) -> float:
 
 
 def extent_of(drawing: Mapping[str, Any] | None, points: np.ndarray) -> tuple[float, float, float, float]:
-    """The part (x_low, x_high, y_low, y_high) that a picture shows: the drawing's, else what holds the points [P, 2]."""
+    """What a picture shows, (x_low, x_high, y_low, y_high): the drawing's extent, else what holds the points [P, 2]."""
     if drawing is not None:
         left, right, low, high = drawing["extent"]
         return left, right, low, high

@@ -53,16 +53,20 @@ class Estimate:
         pairs = zip(self.values, other.values, strict=True)
         return Estimate(tuple(None if a is None or b is None else a - b for a, b in pairs))
 
-    def __str__(self) -> str:
+    def text(self, digits: int = 2) -> str:
+        """The mean with its interval; below five seeds with every value."""
         if self.mean is None:
             return "missing"
         if not self.paired:
-            return f"{number(self.mean)} (unpaired)"
+            return f"{number(self.mean, digits)} (unpaired)"
         notes = [f"{self.missing} missing"] if self.missing else []
         if self.half_width is None and len(self.values) > 1:
-            notes.insert(0, " ".join(map(number, self.present)))
-        spread = "" if self.half_width is None else f" ± {number(self.half_width)}"
-        return number(self.mean) + spread + (f" ({'; '.join(notes)})" if notes else "")
+            notes.insert(0, " ".join(number(value, digits) for value in self.present))
+        spread = "" if self.half_width is None else f" ± {number(self.half_width, digits)}"
+        return number(self.mean, digits) + spread + (f" ({'; '.join(notes)})" if notes else "")
+
+    def __str__(self) -> str:
+        return self.text()
 
 
 @dataclass(frozen=True)
