@@ -26,6 +26,7 @@ def line_chart(
     dodge: float = 0.0,
     span: tuple[float, float] = (0.0, 1.0),
     diagonal: bool = False,
+    digits: int | None = 2,
 ) -> Markup:
     """Draw series against x: means with Student's intervals, or with a thin line for each seed where there are none.
 
@@ -33,6 +34,7 @@ def line_chart(
         dodge: by how much of x one series stands beside the last, so that they do not hide each other.
         span: what y must have room for.
         diagonal: whether a line shows where y equals x.
+        digits: of numbers that the pointer shows, as `statistics.number` takes them.
     """
     xs = [x for one in series for x, _ in one.points]
     left, right = (min(xs) - 0.5, max(xs) + 0.5) if dodge else (0.0, max(xs) * 1.02 or 1.0)
@@ -57,11 +59,11 @@ def line_chart(
     parts.append(f'<text x="{(LEFT + WIDTH) / 2:.1f}" y="{HEIGHT - 5}" text-anchor="middle">{escape(x_label)}</text>')
     for i, one in enumerate(series):
         aside = dodge * (i - (len(series) - 1) / 2)
-        parts.append(f'<g class="{one.look}">{_series(one, aside, at)}</g>')
+        parts.append(f'<g class="{one.look}">{_series(one, aside, at, digits)}</g>')
     return Markup("".join([*parts, "</svg>"]))
 
 
-def _series(one: Series, aside: float, at: Callable[[float, float], tuple[float, float]]) -> str:
+def _series(one: Series, aside: float, at: Callable[[float, float], tuple[float, float]], digits: int | None) -> str:
     known = [(x + aside, value, mean) for x, value in one.points if (mean := value.mean) is not None]
     parts = []
     halves = [half for _, value, _ in known if (half := value.half_width) is not None]
@@ -79,7 +81,8 @@ def _series(one: Series, aside: float, at: Callable[[float, float], tuple[float,
     means = [at(x, mean) for x, _, mean in known]
     parts.append(f'<path class="mean" d="{polyline(means)}"/>')
     for (x, y), (_, value, _) in zip(means, known, strict=True):
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{escape(one.label)}: {value}</title></circle>')
+        words = f"{one.label}: {value.text(digits)}"
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{escape(words)}</title></circle>')
     return "".join(parts)
 
 

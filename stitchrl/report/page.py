@@ -133,7 +133,7 @@ def instrument_section(runs: Sequence[Run], look: Looks) -> Section:
             if series:
                 values = [y for one in series for _, value in one.points for y in value.present]
                 span = min(0.0, *values), max(0.0, *values)
-                drawing = line_chart(f"{name} against gradient steps", "gradient steps", series, span=span)
+                drawing = line_chart(f"{name} against gradient steps", "gradient steps", series, span=span, digits=None)
                 section.charts.append(Figure(f"{name}, {dataset}", drawing))
                 section.legend += [(one.look, one.label) for one in series]
     section.legend = list(dict.fromkeys(section.legend))

@@ -53,7 +53,7 @@ class Estimate:
         pairs = zip(self.values, other.values, strict=True)
         return Estimate(tuple(None if a is None or b is None else a - b for a, b in pairs))
 
-    def text(self, digits: int = 2) -> str:
+    def text(self, digits: int | None = 2) -> str:
         """The mean with its interval; below five seeds with every value."""
         if self.mean is None:
             return "missing"
@@ -81,9 +81,11 @@ class Interval:
         return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """A dash stands for what does not apply."""
-    return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no minus before a zero
+def number(value: float | None, digits: int | None = 2) -> str:
+    """A number with so many digits behind the point, or with four that matter. A dash: it does not apply."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if digits is None else f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no minus before 0
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:

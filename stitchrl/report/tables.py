@@ -32,7 +32,7 @@ class Table:
 
     Attributes:
         name: of its files.
-        digits: of floats.
+        digits: of floats behind the point; None for four digits that matter.
         digits_of: of floats and estimates, by heading, where they are others.
         shares_from: columns from here on hold shares, which the page colours.
     """
@@ -42,7 +42,7 @@ class Table:
     columns: tuple[str, ...]
     rows: list[tuple[Entry, ...]]
     note: str = ""
-    digits: int = 2
+    digits: int | None = 2
     digits_of: Mapping[str, int] = field(default_factory=dict)
     shares_from: int | None = None
 
@@ -53,7 +53,7 @@ class Table:
         return [list(map(words, row, digits)) for row in self.rows]
 
 
-def words(entry: Entry, digits: int = 2) -> str:
+def words(entry: Entry, digits: int | None = 2) -> str:
     """An entry as people read it. A dash: does not apply."""
     if isinstance(entry, Estimate):
         return entry.text(digits)
@@ -245,7 +245,7 @@ def instrument_table(runs: Sequence[Run]) -> Table:
             told = [None if set(found) == {None} else Estimate(tuple(found)) for found in values]
             rows.append((group.dataset, group.agent, group.goals, *told))
     note = "What instruments measured, at the end of training."
-    return Table("instruments", "Instruments", ("dataset", "agent", "goals", *names), rows, note, digits=4)
+    return Table("instruments", "Instruments", ("dataset", "agent", "goals", *names), rows, note, digits=None)
 
 
 def to_csv(runs: Sequence[Run]) -> str:
