@@ -334,8 +334,8 @@ def test_in_a_browser(tmp_path, options):
         )
         assert browser.run(column % (4, 4)) == [["0.14 ± ", "0.30 ± ", "0.54 ± "], "ascending"]
         assert browser.run(column % (4, 4)) == [["0.54 ± ", "0.30 ± ", "0.14 ± "], "descending"]
-        assert browser.run(column % (6, 6)) == [["0.30 ± ", "0.70 ± ", "missing"], "ascending"]
-        assert browser.run(column % (6, 6)) == [["0.70 ± ", "0.30 ± ", "missing"], "descending"]
+        assert browser.run(column % (6, 6)) == [["0.30 ± ", "0.70 ± ", "-"], "ascending"]
+        assert browser.run(column % (6, 6)) == [["0.70 ± ", "0.30 ± ", "-"], "descending"]
         # light and dark
         colours = []
         for scheme in ("light", "dark"):

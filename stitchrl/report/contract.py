@@ -118,8 +118,8 @@ def check_tasks(tasks: list[dict[str, Any]], measures: Sequence[Measure]) -> Non
             check(task.get(measure.key), (*NUMBER, None), f"tasks.{i}.{measure.key}.")
         for end in ("start", "goal"):
             check(task.get(end), (REGION, None), f"tasks.{i}.{end}.")
-            if task.get(end) and len(task[end]["center"]) < 2:
-                raise ValueError(f"tasks.{i}.{end}.center: two numbers at least expected")
+            if task.get(end) and not task[end]["center"]:
+                raise ValueError(f"tasks.{i}.{end}.center: one number at least expected")
     names = [task["name"] for task in tasks]
     if len(set(names)) < len(names):
         raise ValueError("tasks: different names expected")

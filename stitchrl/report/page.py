@@ -66,7 +66,7 @@ def sections(runs: Sequence[Run], videos: bool) -> list[Section]:
     shown += [twin_section(runs, joined, look) for joined in dict.fromkeys(joined for joined, _ in twin_datasets(runs))]
     shown += [dataset_section(runs, name, look, videos) for name in dict.fromkeys(run.dataset for run in runs)]
     shown.append(Section("Training", tables=[tables.training_table(runs)]))
-    if any(run.instruments or run.measured for run in runs):
+    if tables.instruments_of(runs) or any(run.measured for run in runs):
         shown.append(instrument_section(runs, look))
     return shown
 
@@ -123,7 +123,7 @@ def dataset_section(runs: Sequence[Run], dataset: str, look: Looks, videos: bool
 def instrument_section(runs: Sequence[Run], look: Looks) -> Section:
     """What instruments measured: a table of the last values, and a chart for each instrument on each dataset."""
     section = Section("Instruments", folded="Instruments while training")
-    if any(run.instruments for run in runs):
+    if tables.instruments_of(runs):
         section.tables = [tables.instrument_table(runs)]
     for dataset in dict.fromkeys(run.dataset for run in runs):
         here = [group for group in groups(runs) if group.dataset == dataset]

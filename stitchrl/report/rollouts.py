@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from stitchrl.report.charts import polyline
-from stitchrl.report.drawing import extent_of, widest
+from stitchrl.report.drawing import extent_of, place, widest
 from stitchrl.report.figure import EPISODES
 from stitchrl.report.records import Trajectory
 from stitchrl.report.runs import Run
@@ -43,12 +43,12 @@ def rollouts(run: Run, names: Sequence[str], trajectories: Sequence[Trajectory])
             parts.append(f'<path class="stuck" d="M{x - 3:.1f} {y - 3:.1f}l6 6m0-6l-6 6"/>')
     ends = np.array([one.points[-1] for one in trajectories if one.task in names and not one.success])
     radius = RING * max(right - left, high - low)
-    place, count = gathered(ends, radius)
+    center, count = gathered(ends, radius)
     said = ""
     if count > 1:
-        x, y = at(place)
+        x, y = at(center)
         parts.append(f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="{radius * unit:.1f}"/>')
-        about = f"({place[0]:.3g}, {place[1]:.3g}){' ' * bool(run.unit)}{run.unit}"
+        about = f"({center[0]:.3g}, {center[1]:.3g}){' ' * bool(run.unit)}{run.unit}"
         said = f"{count} of {len(ends)} failed episodes ended in the ring, about {about}."
     parts += _marks(run, names, at, unit)
     return Markup("".join([*parts, "</svg>"])), said
@@ -58,14 +58,12 @@ def _marks(run: Run, names: Sequence[str], at: Callable[[np.ndarray], np.ndarray
     """S where tasks start, G where their goals are."""
     tasks = [task for task in run.tasks if task["name"] in names]
     radius = min(13.0, max(6.0, 0.4 * widest(tasks) * unit))
-    places = {
-        end: sorted({tuple(task[end]["center"][:2]) for task in tasks if task.get(end)}) for end in ("start", "goal")
-    }
+    places = {end: sorted({place(task[end]) for task in tasks if task.get(end)}) for end in ("start", "goal")}
     parts = []
     for end, side in (("start", -1), ("goal", 1)):
-        for place in places[end]:
-            x, y = at(np.array(place))
-            x += side * 1.1 * radius * (place in places["start"] and place in places["goal"])  # beside each other
+        for here in places[end]:
+            x, y = at(np.array(here))
+            x += side * 1.1 * radius * (here in places["start"] and here in places["goal"])  # beside each other
             parts.append(f'<circle class="{end}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>')
             look = f'class="mark" style="font-size: {1.4 * radius:.1f}px"'
             parts.append(f'<text {look} x="{x:.1f}" y="{y + radius / 2:.1f}">{end[0].upper()}</text>')

@@ -36,8 +36,16 @@ class Group:
         return [run for run in self.runs if run]
 
     @property
+    def seeds(self) -> int:
+        return len(self.present)
+
+    @property
     def steps(self) -> int:
         return self.present[0].steps
+
+    def over_seeds(self, read: Callable[..., float | None], *arguments: str) -> Estimate:
+        """What `read(run, *arguments)` finds in each run; missing where there is none."""
+        return Estimate(tuple(read(run, *arguments) if run else None for run in self.runs))
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
@@ -97,12 +105,9 @@ def twin_datasets(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class GroupRow:
-    dataset: str
-    agent: str
-    goals: str
-    seeds: int
-    steps: int
+class GroupRow(Group):
+    """What the runs of a group come to."""
+
     seen: Estimate | None  # None where the dataset has no such tasks
     unseen: Estimate | None
     raw_difference: Estimate | None
@@ -114,38 +119,33 @@ class GroupRow:
 
 
 def group_rows(runs: Sequence[Run]) -> list[GroupRow]:
-    """What the runs of each group come to, over seeds."""
+    """A row for each group."""
     rows = []
     for group in groups(runs):
         here = [run for run in runs if run.dataset == group.dataset]
-
-        def score(read: Callable[[Run], float | None], group: Group = group, here: list[Run] = here) -> Estimate | None:
-            """None where no run of the dataset has a value: it does not apply, which is another thing than missing."""
-            if all(read(run) is None for run in here):
-                return None
-            return Estimate(tuple(read(run) if run else None for run in group.runs))
-
         segments = sorted({key for run in here for key in run.by_segments}, key=lambda key: (len(key), key))
+        present = group.present
         row = GroupRow(
-            group.dataset,
-            group.agent,
-            group.goals,
-            seeds=len(group.present),
-            steps=group.steps,
-            seen=score(lambda run: run.seen["success"] if run.seen else None),
-            unseen=score(lambda run: run.unseen["success"] if run.unseen else None),
-            raw_difference=score(lambda run: run.raw_difference),
+            **vars(group),
+            seen=score(group, here, lambda run: run.seen["success"] if run.seen else None),
+            unseen=score(group, here, lambda run: run.unseen["success"] if run.unseen else None),
+            raw_difference=score(group, here, lambda run: run.raw_difference),
             by_segments={
-                key: Estimate(tuple(run.by_segments.get(key, {}).get("success") if run else None for run in group.runs))
+                key: group.over_seeds(lambda run, key: run.by_segments.get(key, {}).get("success"), key)
                 for key in segments
             },
-            realised=average([run.augmentation["realised"] for run in group.present]),
-            contradiction_rate=average([run.augmentation["contradiction_rate"] for run in group.present]),
-            updates_per_s=average([run.updates_per_s for run in group.present]),
-            wall_s=average([run.wall_s for run in group.present]),
+            realised=average([run.augmentation["realised"] for run in present]),
+            contradiction_rate=average([run.augmentation["contradiction_rate"] for run in present]),
+            updates_per_s=average([run.updates_per_s for run in present]),
+            wall_s=average([run.wall_s for run in present]),
         )
         rows.append(row)
     return rows
+
+
+def score(group: Group, here: Sequence[Run], read: Callable[[Run], float | None]) -> Estimate | None:
+    """What `read` finds over seeds. None: no run `here`, on the dataset, has a value, so that it does not apply."""
+    return group.over_seeds(read) if any(read(run) is not None for run in here) else None
 
 
 def average(values: Sequence[float | None]) -> float | None:
@@ -175,10 +175,9 @@ def warnings(dataset: str, runs: Sequence[Run]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class TaskRow:
-    dataset: str
-    agent: str
-    goals: str
+class TaskRow(Group):
+    """One task of a group."""
+
     task: str
     expect: str
     status: str
@@ -193,33 +192,31 @@ def task_rows(runs: Sequence[Run]) -> list[TaskRow]:
     """Every task of every group. What a task is stands in all rows alike, from the first run that has it."""
     rows = []
     for group in groups(runs):
-        of_dataset = [run for run in runs if run.dataset == group.dataset]
-        measures = measures_of(of_dataset)
-        here = [{task["name"]: task for task in run.tasks} for run in of_dataset]
-        found = [{task["name"]: task for task in run.tasks} if run else {} for run in group.runs]
-        for name in dict.fromkeys(name for tasks in here for name in tasks):
-            known = [tasks[name] for tasks in here if name in tasks]
-            of_seeds = [tasks.get(name, {}) for tasks in found]
+        here = [run for run in runs if run.dataset == group.dataset]
+        measures = [(measure.key, measure.estimate) for measure in measures_of(here)]
+        for name in dict.fromkeys(name for run in here for name in run.by_name):
+            known = [run.by_name[name] for run in here if name in run.by_name]
             row = TaskRow(
-                group.dataset,
-                group.agent,
-                group.goals,
+                **vars(group),
                 task=name,
                 expect=known[0]["expect"],
                 status=known[0]["status"],
                 segments_needed=known[0]["segments_needed"],
-                success=Estimate(tuple(task.get("success") for task in of_seeds)),
+                success=group.over_seeds(of_task, name, "success"),
                 measured={
-                    measure.key: Estimate(tuple(task.get(measure.key) for task in of_seeds))
-                    if measure.estimate
-                    else known[0].get(measure.key)
-                    for measure in measures
+                    key: group.over_seeds(of_task, name, key) if estimate else known[0].get(key)
+                    for key, estimate in measures
                 },
                 ceiling=average([task["ceiling"] for task in known]),
-                mean_length=average([task["mean_length"] for task in of_seeds if task]),
+                mean_length=average(group.over_seeds(of_task, name, "mean_length").present),
             )
             rows.append(row)
     return rows
+
+
+def of_task(run: Run, name: str, key: str) -> float | None:
+    """What a run holds of a task under this key, None where it lacks either."""
+    return run.by_name.get(name, {}).get(key)
 
 
 # ---- From eight seeds on ----------------------------------------------------------------------------------------
@@ -227,6 +224,5 @@ def task_rows(runs: Sequence[Run]) -> list[TaskRow]:
 
 def scores(group: Group, tasks: Sequence[str]) -> np.ndarray:
     """Success [runs, tasks] of the runs that were evaluated on all of these tasks."""
-    by_run = [{task["name"]: task["success"] for task in run.tasks} for run in group.present]
-    whole = [[success[name] for name in tasks] for success in by_run if success.keys() >= set(tasks)]
-    return np.array(whole).reshape(-1, len(tasks))
+    whole = [run for run in group.present if run.by_name.keys() >= set(tasks)]
+    return np.array([[run.by_name[name]["success"] for name in tasks] for run in whole]).reshape(-1, len(tasks))

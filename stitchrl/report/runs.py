@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,6 +92,11 @@ class Run:
         """What a dataset and its twins share: runs on them are compared."""
         return self.name.joined if self.name else self.dataset
 
+    @cached_property
+    def by_name(self) -> dict[str, dict[str, Any]]:
+        """Its tasks by their names."""
+        return {task["name"]: task for task in self.tasks}
+
     def success(self, tasks: Iterable[str], key: str = "success") -> float | None:
         """Mean over the named tasks, None where the run was not evaluated on all of them.
 
@@ -98,11 +104,9 @@ class Run:
             tasks: their names.
             key: "success", or the key of a measure.
         """
-        by_name = {task["name"]: task[key] for task in self.tasks if task.get(key) is not None}
-        names = list(tasks)
-        if not names or not by_name.keys() >= set(names):
-            return None
-        return float(np.mean([by_name[name] for name in names]))
+        values = [self.by_name.get(name, {}).get(key) for name in tasks]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 def read_run(folder: Path) -> Run:

@@ -3,7 +3,7 @@
 Every interval takes a seed, with all its tasks, for one observation. How often intervals cover the truth is simulated
 in benchmarks/coverage.py.
 
-Scores are [..., runs, tasks]; leading axes are those of resamples.
+Scores are [runs, tasks]. Leading axes, where there are some, are those of resamples.
 """
 
 from collections.abc import Callable
@@ -95,13 +95,8 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
     return ordered[..., cut : ordered.shape[-1] - cut].mean(-1)
 
 
-def probability_of_improvement(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How often [...] a run of x beats one of y at the same task, ties counting half; the mean over tasks."""
-    return _beats(x, y).mean((-2, -1))
-
-
 def _beats(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """At what share of tasks each run of x beats each one of y, [..., runs of x, runs of y]."""
+    """At what share of tasks each run of x beats each one of y, ties counting half: [runs of x, runs of y]."""
     difference = x[..., :, None, :] - y[..., None, :, :]
     return ((difference > 0) + 0.5 * (difference == 0)).mean(-1)
 

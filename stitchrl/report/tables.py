@@ -132,23 +132,13 @@ def resampled_tables(runs: Sequence[Run], dataset: str) -> list[Table]:
     if not enough:
         return []
     means: list[tuple[Entry, ...]] = []
-    for i, group in enumerate(here):
-        seeds = min(len(matrix) for matrix in matrices[i].values())
-        few = f"{seeds} of {SEEDS_TO_RESAMPLE} seeds"
-        means.append(
-            (
-                group.agent,
-                group.goals,
-                seeds,
-                *(
-                    resampled(interquartile_mean, matrix, rng=np.random.default_rng(0))
-                    if seeds >= SEEDS_TO_RESAMPLE
-                    else few
-                    for matrix in matrices[i].values()
-                ),
-            )
-        )
-    names = [f"{group.agent}, {group.goals}" for group in here]
+    for group, by_kind in zip(here, matrices, strict=True):
+        seeds = min(map(len, by_kind.values()))
+        found: list[Entry] = [f"{seeds} of {SEEDS_TO_RESAMPLE} seeds"] * len(by_kind)
+        if seeds >= SEEDS_TO_RESAMPLE:
+            found = [resampled(interquartile_mean, of, rng=np.random.default_rng(0)) for of in by_kind.values()]
+        means.append((*group.way, seeds, *found))
+    names = [", ".join(group.way) for group in here]
     better: list[tuple[Entry, ...]] = []
     for i, k in combinations(enough, 2):
         pair = improvement(matrices[i][main], matrices[k][main], np.random.default_rng(0))
@@ -235,14 +225,19 @@ def training_table(runs: Sequence[Run]) -> Table:
     return Table("training", "Augmentation and speed", columns, rows, note, digits=1)
 
 
+def instruments_of(runs: Sequence[Run]) -> list[str]:
+    """What instruments measured in any of these runs."""
+    return sorted({name for run in runs for name, value in run.instruments.items() if value is not None})
+
+
 def instrument_table(runs: Sequence[Run]) -> Table:
     """What instruments measured last, of the groups that have any."""
-    names = sorted({name for run in runs for name in run.instruments})
+    names = instruments_of(runs)
     rows: list[tuple[Entry, ...]] = []
     for group in groups(runs):
-        if any(run.instruments for run in group.present):
-            values = [[run.instruments.get(name) if run else None for run in group.runs] for name in names]
-            told = [None if set(found) == {None} else Estimate(tuple(found)) for found in values]
+        found = [group.over_seeds(lambda run, name: run.instruments.get(name), name) for name in names]
+        if any(one.present for one in found):
+            told = [one if one.present else None for one in found]
             rows.append((group.dataset, group.agent, group.goals, *told))
     note = "What instruments measured, at the end of training."
     return Table("instruments", "Instruments", ("dataset", "agent", "goals", *names), rows, note, digits=None)
@@ -251,7 +246,6 @@ def instrument_table(runs: Sequence[Run]) -> Table:
 def to_csv(runs: Sequence[Run]) -> str:
     """table.csv: one line for each run. An empty field does not apply."""
     segments = sorted({key for run in runs for key in run.by_segments}, key=lambda key: (len(key), key))
-    instruments = sorted({name for run in runs for name in run.instruments})
     keys = ["success", *(measure.key for measure in measures_of(runs) if measure.estimate)]
     rows: list[dict[str, Any]] = []
     for run in runs:
@@ -264,7 +258,7 @@ def to_csv(runs: Sequence[Run]) -> str:
         row |= {f"segments_{key}_success": run.by_segments.get(key, {}).get("success") for key in segments}
         row |= {f"augmentation_{key}": run.augmentation[key] for key in ("requested", "realised")}
         row["contradiction_rate"] = run.augmentation["contradiction_rate"]
-        row |= {f"instruments_{name}": run.instruments.get(name) for name in instruments}
+        row |= {f"instruments_{name}": run.instruments.get(name) for name in instruments_of(runs)}
         row |= {key: getattr(run, key) for key in ("updates_per_s", "wall_s", "dataset_sha256", "commit", "folder")}
         rows.append(row)
     return as_lines(list(rows[0]), rows)

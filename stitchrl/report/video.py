@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw
 
-from stitchrl.report.drawing import FAILED, GOAL, SOLVED, WALL, extent_of
+from stitchrl.report.drawing import FAILED, GOAL, SOLVED, WALL, extent_of, place
 from stitchrl.report.records import Trajectory
 from stitchrl.report.runs import Run
 
@@ -24,8 +24,8 @@ def video(run: Run, episode: Trajectory) -> bytes:
     def at(points: np.ndarray) -> np.ndarray:
         return (points - (left, high)) * (unit, -unit)
 
-    def dot(draw: ImageDraw.ImageDraw, place: np.ndarray, radius: float, colour: str) -> None:
-        draw.ellipse((*(place - radius), *(place + radius)), fill=colour, outline=INK)
+    def dot(draw: ImageDraw.ImageDraw, center: np.ndarray, radius: float, colour: str) -> None:
+        draw.ellipse((*(center - radius), *(center + radius)), fill=colour, outline=INK)
 
     size = (max(1, round((right - left) * unit)), max(1, round((high - low) * unit)))
     background = Image.new("RGB", size, FLOOR)
@@ -35,14 +35,14 @@ def video(run: Run, episode: Trajectory) -> bytes:
         draw.rectangle((*corners[0], *np.maximum(corners[0], corners[1] - 1)), fill=WALL)
     task = next(task for task in run.tasks if task["name"] == episode.task)
     if goal := task.get("goal"):
-        dot(draw, at(np.array(goal["center"][:2])), 8, GOAL)
+        dot(draw, at(np.array(place(goal))), 8, GOAL)
     way = at(episode.points)
     frames = []
     for last in np.linspace(0, len(way) - 1, min(FRAMES, len(way))).round().astype(int):
         frame = background.copy()
         draw = ImageDraw.Draw(frame)
         colour = SOLVED if episode.success else FAILED
-        draw.line([tuple(place) for place in way[: last + 1]], fill=colour, width=2)
+        draw.line([tuple(step) for step in way[: last + 1]], fill=colour, width=2)
         dot(draw, way[last], 5, colour)
         frames.append(frame)
     stream = io.BytesIO()
