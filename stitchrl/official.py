@@ -64,7 +64,7 @@ def _check(spec: DatasetSpec, subject: str) -> None:
     name = f"{spec.world}_{spec.maze}_{spec.split}"
     if not (DATASETS / f"{name}.yaml").is_file():
         return
-    values = _load(name)
+    values = load(name)
     ours = DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
     if others := [key for key in differing(plain(ours), spec) if key not in IN_THE_NAME]:
         raise ValueError(
@@ -73,8 +73,11 @@ def _check(spec: DatasetSpec, subject: str) -> None:
         )
 
 
-def _load(name: str) -> dict[str, Any]:
-    """A file's own values, on top of those of the file that it builds on."""
+def load(name: str) -> dict[str, Any]:
+    """The values of one of the package's own files in conf/dataset, on top of those of the files that it builds on.
+
+    The same values as Hydra's, without Hydra.
+    """
     values = yaml.safe_load((DATASETS / f"{name}.yaml").read_text(encoding="utf-8"))
-    bases = [base for base in values.pop("defaults", []) if base != "_self_"]
-    return {key: value for base in bases for key, value in _load(base).items()} | values
+    bases = [base.partition("@")[0] for base in values.pop("defaults", []) if base != "_self_"]
+    return {key: value for base in bases for key, value in load(base).items()} | values
