@@ -47,7 +47,7 @@ def main(config: DictConfig) -> None:
     if values["card"]:
         episodes, folder = minari.read(spec.name), Path(values["card"]) / spec.name
         contexts = np.array(metadata["contexts"])[episodes.number.numpy()]
-        write_card(folder, manifest, certificate, episodes.observations[:, :2].numpy(), contexts)
+        write_card(folder, manifest, certificate, {}, episodes.observations[:, :2].numpy(), contexts)
         print(f"card: {folder}")
 
 
