@@ -117,6 +117,11 @@ def test_a_card_has_the_places_that_the_certificate_holds_in_its_unit(monkeypatc
     text = " ".join(card(manifest, {**certificate, "unit": ""}).split())
     assert "| from, to |" in text and "| path |" in text and "within 0.45 of its goal" in text
     for task in certificate["tasks"]:
+        task |= {"start": {**task["start"], "half": 0}, "goal": region(0)}
+    text = " ".join(card(manifest, {**certificate, "unit": "", "epsilon": 0}).split())
+    assert "Starts and goals are single points" in text and "succeeds when it is at its goal" in text
+    assert "may be left for another at equal states" in text
+    for task in certificate["tasks"]:
         del task["start"], task["goal"]
     text = " ".join(card(manifest, {key: certificate[key] for key in certificate if key != "unit"}).split())
     assert "| from, to (m) |" in text and "| - to - |" in text, "an older certificate"
@@ -137,7 +142,7 @@ def test_the_card_of_returns_says_what_steps_earn(tmp_path: Path) -> None:
     certificate |= {"objective": "return", "drawing": {"rectangles": [[-2, -2, 4, 1]], "extent": [-2, 2, -2, 2]}}
     certificate["rewards"] = [{"region": region(0.5), "rate": 0.2}, {"region": region(0.25), "rate": -1}]
     text = card({**manifest, "spec": {**manifest["spec"], "targets": []}}, certificate)
-    assert "by where it ends: 0.2 in the box with sides of 1 m about (0.5, 0), -1 in the box with" in text
+    assert "by where it ends: 0.2 in the box with sides of 1 m around (0.5, 0), -1 in the box with" in text
     assert "| A | `r1c2-return-100` |" in text and "chain of episodes that collects its target" in " ".join(
         text.split()
     )

@@ -62,13 +62,24 @@ def unit_of(certificate: Values) -> str:
     return certificate.get("unit", "m")
 
 
-def boxes(regions: Sequence[Values | None], unit: str) -> str:
-    """What starts or goals are drawn from; nothing where it is not known or not the same for all."""
+def drawn(what: str, regions: Sequence[Values | None], unit: str) -> str:
+    """Where starts or goals are drawn from. The size is left out where it is not known or not the same for all."""
     halves = {None if region is None else region["half"] for region in regions}
-    if len(halves) != 1 or None in halves:
-        return ""
-    half = halves.pop()
-    return f" from a box with sides of {measured(2 * half, unit)}" if half else " from a single point"
+    if halves == {0}:
+        return f"{what} are single points, which the table gives."
+    half = halves.pop() if len(halves) == 1 else None
+    box = f" from a box with sides of {measured(2 * half, unit)}" if half else ""
+    return f"{what} are drawn uniformly{box}; the table gives the centres."
+
+
+def within(distance: float, unit: str) -> str:
+    """How near to a place counts as being there."""
+    return f"within {measured(distance, unit)} of" if distance else "at"
+
+
+def near(distance: float, unit: str) -> str:
+    """Where one episode may be left for another."""
+    return f"at states within {measured(distance, unit)} of each other" if distance else "at equal states"
 
 
 def twin(manifest: Values) -> str:

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from stitchrl.objectives.card_words import (
     Column,
     Values,
-    boxes,
     chained,
-    measured,
+    drawn,
+    near,
     pieces,
     point,
     titled,
     twin,
     unit_of,
+    within,
 )
 from stitchrl.report.statistics import number
 
@@ -79,17 +80,17 @@ class GoalWords:
 
     def notes(self, certificate: Values) -> str:
         unit, least = unit_of(certificate), certificate["min_episodes"]
-        radius = measured(certificate["epsilon"], unit)
+        epsilon = certificate["epsilon"]
         ends = [region for task in certificate["tasks"] for region in _ends(task)]
         return (
-            f"Starts and goals are drawn uniformly{boxes(ends, unit)}; the table gives the centres. An evaluated "
-            f"episode succeeds when it is within {radius} of its goal. A training episode visits the start when it is "
-            f"in the start's box, and the goal when it is within {radius} of the goal's box. Co-occurrence: how many "
-            "training episodes visit the start and later the goal, and how many visit both in any order. A task is "
-            f"seen if at least {least} episodes visit its start and later its goal, and unseen if none visits both in "
-            "any order. Segments needed: the fewest episodes in a chain from start to goal. One episode may be left "
-            f"for another at states within {radius} of each other; in brackets, within twice and within half of that. "
-            "Clearance: how far the nearest episode was from visiting both. Ceiling: how often the behaviour itself "
+            f"{drawn('Starts and goals', ends, unit)} An evaluated episode succeeds when it is {within(epsilon, unit)} "
+            "its goal. A training episode visits the start when it is in the start's region, and the goal when it is "
+            f"{within(epsilon, unit)} the goal's region. Co-occurrence: how many training episodes visit the start and "
+            "later the goal, and how many visit both in any order. A task is seen if at least "
+            f"{least} episodes visit its start and later its goal, and unseen if none visits both in any order. "
+            "Segments needed: the fewest episodes in a chain from start to goal. One episode may be left for another "
+            f"{near(epsilon, unit)}; in brackets, within twice and within half of that. Clearance: how far the "
+            "nearest episode was from visiting both. Ceiling: how often the behaviour itself "
             "succeeds within the step limit."
         )
 

@@ -6,9 +6,10 @@ from stitchrl.objectives.card_words import (
     ABSENT,
     Column,
     Values,
-    boxes,
     chained,
+    drawn,
     measured,
+    near,
     pieces,
     point,
     titled,
@@ -35,8 +36,8 @@ class ReturnWords:
             return words + chained(certificate, "episodes")
         if spec["split"].endswith("joined"):
             return (
-                "This is the control: for every target return there are training episodes that collect it from the "
-                f"start that it is asked for at. Its cut twin, `{twin(manifest)}`, holds the same transitions in "
+                "This is the control: for every task there are training episodes that collect its target return from "
+                f"its start. Its cut twin, `{twin(manifest)}`, holds the same transitions in "
                 "pieces, and no piece collects an unseen task's target return from its start. Success here minus "
                 "success there is the stitching gap of returns."
             )
@@ -54,7 +55,7 @@ class ReturnWords:
         if "rewards" not in certificate:  # an older one
             return ABSENT
         earned = [
-            f"{reward['rate']:g} in the box with sides of {measured(2 * reward['region']['half'], unit)} about "
+            f"{reward['rate']:g} in the box with sides of {measured(2 * reward['region']['half'], unit)} around "
             f"{point(reward['region'])}"
             for reward in certificate["rewards"]
         ]
@@ -85,16 +86,16 @@ class ReturnWords:
         unit = unit_of(certificate)
         starts = [task.get("start") for task in certificate["tasks"]]
         return (
-            f"Starts are drawn uniformly{boxes(starts, unit)}; the table gives the centres. An evaluated episode "
-            "succeeds if it collects the target within the given steps. Collected by: training episodes that collected "
-            "the target within these steps from a state in the start's box. Elsewhere by: training episodes that did "
-            f"so from another state. A task is seen if at least {certificate['min_episodes']} episodes collected its "
-            "target from its start. It is unseen if none did, and the best of them is at least a tenth of the target "
-            "below it. Best in data, 99%: of what episodes collected from states in the start's box, the highest "
-            "value and the 99th percentile. Best of 1, 2, 3 chained: what chains of so many episodes can collect at "
-            f"least. One episode may be left for another at states within {measured(certificate['epsilon'], unit)} of "
-            "each other. Segments needed: the fewest episodes in a chain that collects the target. Ceiling: how often "
-            "the behaviour itself collects the target when it is sent to where most is earned."
+            f"{drawn('Starts', starts, unit)} An evaluated episode succeeds if it collects the target within the given "
+            "steps. Collected by: training episodes that collected the target within these steps from a state in the "
+            "start's region. Elsewhere by: training episodes that did so from another state. A task is seen if at "
+            f"least {certificate['min_episodes']} episodes collected its target from its start, and unseen if none "
+            "did. For an unseen one, the best of them must stay at least a tenth of the target below it. Best in "
+            "data, 99%: of what episodes collected from states in the start's region, the highest value and the 99th "
+            "percentile. Best of 1, 2, 3 chained: what chains of so many episodes can collect at least. One episode "
+            f"may be left for another {near(certificate['epsilon'], unit)}. Segments needed: the fewest episodes in a "
+            "chain that collects the target. Ceiling: how often the behaviour itself collects the target when it is "
+            "sent to where most is earned."
         )
 
     def passing(self, certificate: Values) -> str:

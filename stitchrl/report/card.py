@@ -29,7 +29,7 @@ from stitchrl.types import DatasetSpec
 WORDS: dict[str, Words] = {"goal": GoalWords(), "return": ReturnWords()}  # by objective
 PACKAGES = {"mujoco": "MuJoCo", "gymnasium": "Gymnasium", "gymnasium-robotics": "Gymnasium-Robotics"}
 PACKAGES |= {"minari": "Minari", "numpy": "NumPy", "torch": "PyTorch"}
-INCHES = 6.0  # the longer side of a picture
+INCHES = 7.2  # the longer side of a picture
 GOLD = "#e0a800"
 USE = """## Use
 
