@@ -8,9 +8,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
+from stitchrl.factory import joined_twin
 
 from stitchrl.command import CONF, dataset_spec, plain
-from stitchrl.factory import joined_twin
 from stitchrl.types import DatasetSpec
 
 FILES = sorted(CONF.rglob("*.yaml"))

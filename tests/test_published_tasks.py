@@ -6,10 +6,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from stitchrl.factory import make_return_tasks, make_tasks
 from test_configuration import CONF, load
 
 from stitchrl.audit.certificate import tasks_sha256
-from stitchrl.factory import make_return_tasks, make_tasks
 from stitchrl.types import DatasetSpec
 from stitchrl.worlds import make_world
 from stitchrl.worlds.maze.maps import Maze
