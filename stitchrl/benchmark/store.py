@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 import torch
 
+from stitchrl.audit.achieved import Achieved
 from stitchrl.audit.certificate import Certificate
 from stitchrl.benchmark.benchmark import Benchmark
 from stitchrl.benchmark.collect import Collected, adopt, collect, measure_ceilings
@@ -139,9 +140,9 @@ def _generate(benchmark: Benchmark, workers: int) -> None:
         made = collect(benchmark, workers) if spec.source is None else adopt(benchmark)
         ceilings = measure_ceilings(benchmark, workers)
     episodes = made.episodes
-    certificate = benchmark.objective.certify(
-        spec.name, episodes.sha256, episodes, spec.min_episodes, spec.control, ceilings
-    )
+    achieved = Achieved.of_episodes(episodes, benchmark.world.goal_space.of)
+    rewards = None if episodes.rewards is None else episodes.rewards.numpy()
+    certificate = benchmark.objective.judge.certify(benchmark.audited(episodes.sha256, achieved, rewards, ceilings))
     manifest = {
         "name": spec.name,
         "spec": plain(spec),

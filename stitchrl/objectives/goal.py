@@ -1,14 +1,13 @@
 """Goals: a policy is told where to be, and succeeds once it is there."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stitchrl.audit.certificate import Certificate, certify
-from stitchrl.audit.positions import Positions
+from stitchrl.audit.goals import GOALS
 from stitchrl.data.episodes import Episodes, take
 from stitchrl.objectives.objective import Rows
 from stitchrl.objectives.regions import goal_region, step_limit
@@ -32,12 +31,12 @@ MEASURES = (
 class ReachGoal:
     """The evaluated pairs of a specification, as `objective.Objective`."""
 
-    name = "goal"
+    name, judge = "goal", GOALS
     measures = MEASURES
     task_facts = ("path_length", "step_limit", "start", "goal")
 
     def __init__(self, spec: DatasetSpec, world: World):
-        self.spec, self.world = spec, world
+        self.spec, self.world, self.rewards = spec, world, ()
         columns = world.goal_space.columns
         if columns is None:
             columns = tuple(range(int(np.prod(world.observation_space.shape))))
@@ -100,27 +99,6 @@ class ReachGoal:
         """Whether the walk to the goal is longer afterwards."""
         before, now, there = (self.world.goal_space.of(states).astype(np.float64) for states in (here, later, goals))
         return self.world.distance(now, there) > self.world.distance(before, there)
-
-    def certify(
-        self,
-        name: str,
-        sha256: str,
-        episodes: Episodes,
-        min_episodes: int,
-        control: bool,
-        ceilings: Mapping[str, float],
-    ) -> Certificate:
-        return certify(
-            name,
-            sha256,
-            Positions.of_episodes(episodes),
-            self.tasks,
-            self.world.walls,
-            self.world.goal_space.radius,
-            min_episodes,
-            control,
-            ceilings,
-        )
 
 
 class GoalRelabelling:

@@ -5,7 +5,7 @@ within the horizon, and the steps that are left for it, over the horizon.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stitchrl.audit.certificate import Certificate
-from stitchrl.audit.positions import Positions
-from stitchrl.audit.returns import certify_returns
+from stitchrl.audit.returns import RETURNS
 from stitchrl.data.episodes import Episodes
 from stitchrl.objectives.objective import Rows
 from stitchrl.objectives.regions import steps_needed, whole_region
@@ -35,7 +33,7 @@ MEASURES = (
 class CollectReturn:
     """The evaluated returns of a specification, as `objective.Objective`."""
 
-    name = "return"
+    name, judge = "return", RETURNS
     measures = MEASURES
     task_facts = ("path_length", "step_limit", "target", "horizon", "start")
     condition = Condition(dim=2)
@@ -150,29 +148,6 @@ class CollectReturn:
 
     def leads_away(self, here: np.ndarray, later: np.ndarray, goals: np.ndarray) -> None:
         return None
-
-    def certify(
-        self,
-        name: str,
-        sha256: str,
-        episodes: Episodes,
-        min_episodes: int,
-        control: bool,
-        ceilings: Mapping[str, float],
-    ) -> Certificate:
-        assert episodes.rewards is not None
-        return certify_returns(
-            name,
-            sha256,
-            Positions.of_episodes(episodes),
-            episodes.rewards.numpy(),
-            self.tasks,
-            self.world.walls,
-            self.world.goal_space.radius,
-            min_episodes,
-            control,
-            ceilings,
-        )
 
 
 class ReturnRelabelling:
