@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from stitchrl.audit.certificate import Certificate, certify
-from stitchrl.audit.positions import Positions
-from stitchrl.audit.returns import certify_returns
+from stitchrl.audit.achieved import Achieved, at_columns
+from stitchrl.audit.certificate import Audited, Certificate
+from stitchrl.audit.judges import JUDGES
 from stitchrl.data.cut import cut, pieces_terminated
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import is_file, minari, open_source
@@ -195,32 +195,21 @@ def parted(spec: DatasetSpec, world: World) -> list[Task]:
 
 
 def _certify(spec: DatasetSpec, world: World, episodes: Episodes, ceilings: dict[str, float]) -> Certificate:
-    positions = Positions.of_episodes(episodes)
-    if spec.targets:
-        assert episodes.rewards is not None
-        return certify_returns(
-            spec.name,
-            episodes.sha256,
-            positions,
-            episodes.rewards.numpy(),
-            make_return_tasks(spec, world),
-            world.maze,
-            SUCCESS_RADIUS,
-            spec.min_episodes,
-            spec.control,
-            ceilings,
-        )
-    return certify(
+    audited = Audited(
         spec.name,
         episodes.sha256,
-        positions,
-        make_tasks(spec, world),
+        Achieved.of_episodes(episodes, at_columns((0, 1))),
+        [*make_tasks(spec, world), *make_return_tasks(spec, world)],
         world.maze,
         SUCCESS_RADIUS,
         spec.min_episodes,
         spec.control,
         ceilings,
+        rewards=None if episodes.rewards is None else episodes.rewards.numpy(),
+        unit="m",
+        drawing=world.maze.drawing,
     )
+    return JUDGES["return" if spec.targets else "goal"].certify(audited)
 
 
 def make_rewards(spec: DatasetSpec, world: World) -> list[RewardRegion]:

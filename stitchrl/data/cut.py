@@ -15,7 +15,7 @@ def cut(
     piece: int,
     tasks: Sequence[Task],
     rng: np.random.Generator,
-    columns: tuple[int, int] = (0, 1),
+    columns: Sequence[int] = (0, 1),
 ) -> tuple[Episodes, np.ndarray]:
     """Episodes cut into pieces of `piece` steps at random phase, so that no piece holds both ends of any task.
 
