@@ -1,18 +1,19 @@
 """Goals: a policy is told where to be, and succeeds once it is there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from stitchrl.audit.certificate import Judge
 from stitchrl.audit.goals import GOALS
 from stitchrl.data.episodes import Episodes, take
 from stitchrl.objectives.objective import Rows
 from stitchrl.objectives.regions import goal_region, step_limit
 from stitchrl.spec import DatasetSpec
-from stitchrl.types import AnyTask, Condition, Expectation, GoalPath, Needs, Place, Task
+from stitchrl.types import AnyTask, Condition, Expectation, GoalPath, Needs, Place, RewardRegion, Task
 from stitchrl.worlds.rollout import Request, Trajectory
 from stitchrl.worlds.world import World
 
@@ -31,12 +32,14 @@ MEASURES = (
 class ReachGoal:
     """The evaluated pairs of a specification, as `objective.Objective`."""
 
-    name, judge = "goal", GOALS
-    measures = MEASURES
-    task_facts = ("path_length", "step_limit", "start", "goal")
+    name = "goal"
+    judge: Judge = GOALS
+    measures: Sequence[Mapping[str, Any]] = MEASURES
+    task_facts: Sequence[str] = ("path_length", "step_limit", "start", "goal")
+    rewards: Sequence[RewardRegion] = ()
 
     def __init__(self, spec: DatasetSpec, world: World):
-        self.spec, self.world, self.rewards = spec, world, ()
+        self.spec, self.world = spec, world
         columns = world.goal_space.columns
         if columns is None:
             columns = tuple(range(int(np.prod(world.observation_space.shape))))

@@ -5,7 +5,7 @@ within the horizon, and the steps that are left for it, over the horizon.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stitchrl.audit.certificate import Judge
 from stitchrl.audit.returns import RETURNS
 from stitchrl.data.episodes import Episodes
 from stitchrl.objectives.objective import Rows
@@ -33,15 +34,18 @@ MEASURES = (
 class CollectReturn:
     """The evaluated returns of a specification, as `objective.Objective`."""
 
-    name, judge = "return", RETURNS
-    measures = MEASURES
-    task_facts = ("path_length", "step_limit", "target", "horizon", "start")
+    name = "return"
+    judge: Judge = RETURNS
+    measures: Sequence[Mapping[str, Any]] = MEASURES
+    task_facts: Sequence[str] = ("path_length", "step_limit", "target", "horizon", "start")
     condition = Condition(dim=2)
 
     def __init__(self, spec: DatasetSpec, world: World):
         assert spec.horizon is not None
         self.spec, self.world, self.horizon = spec, world, spec.horizon
-        self.rewards = [RewardRegion(whole_region(world, reward.place), reward.rate) for reward in spec.rewards]
+        self.rewards: Sequence[RewardRegion] = [
+            RewardRegion(whole_region(world, reward.place), reward.rate) for reward in spec.rewards
+        ]
         self.tasks: Sequence[AnyTask] = [
             ReturnTask(
                 name=f"{world.label(target.start)}-return-{target.value:g}",
