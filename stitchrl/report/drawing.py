@@ -5,8 +5,7 @@ A *drawing* is what certificate.json holds of a world, None where it holds none:
 corner of a rectangle. The extent is the part of the world that a picture shows.
 
 A *region* is `{"center": [x, y, ...], "half": half of the box's side, "radius": ...}`. A *task* is a mapping with a
-region `start` and, if it has one, a region `goal`, as in summary.json. A task without either is not drawn. Of a centre
-the first two numbers are drawn.
+region `start` and, if it has one, a region `goal`, as in summary.json. A task without either is not drawn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,7 +60,7 @@ def draw_region(axes: Axes, region: Mapping[str, Any], **look: Any) -> None:
     Args:
         look: of matplotlib's patch, such as `facecolor` and `zorder`.
     """
-    (x, y), half, radius = region["center"][:2], region["half"], region["radius"]
+    (x, y), half, radius = place(region), region["half"], region["radius"]
     style = f"round,pad={radius},rounding_size={radius}"
     axes.add_patch(FancyBboxPatch((x - half, y - half), 2 * half, 2 * half, boxstyle=style, **look))
 
@@ -76,7 +75,7 @@ def draw_tasks(axes: Axes, tasks: Sequence[Mapping[str, Any]]) -> None:
     for letter, task in zip(letters(len(tasks)), tasks, strict=True):
         for end, marker in (("start", "o"), ("goal", "*")):
             if region := task.get(end):
-                places.setdefault(tuple(region["center"][:2]), []).append((marker, letter))
+                places.setdefault(place(region), []).append((marker, letter))
     left, right = axes.get_xlim()
     side = widest(tasks)
     size = min(18.0, max(10.0, side / (right - left) * PICTURE))  # points
@@ -98,6 +97,12 @@ def _draw_mark(axes: Axes, x: float, y: float, marker: str, letter: str, size: f
         axes.plot(x, y, "*", markersize=1.7 * size, color=GOAL, **look)
     words: dict[str, Any] = {"fontsize": 0.55 * size, "fontweight": "bold", "ha": "center"}
     axes.text(x, y, letter, va="center_baseline", zorder=8, **words)
+
+
+def place(region: Mapping[str, Any]) -> tuple[float, float]:
+    """Where a region's centre is drawn: its first two numbers, 0 for a second one that it has not."""
+    center = [*region["center"], 0.0]
+    return center[0], center[1]
 
 
 def widest(tasks: Sequence[Mapping[str, Any]]) -> float:
