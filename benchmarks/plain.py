@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from stitchrl.agents.agent import Agent
 from stitchrl.agents.crl import CRL
 from stitchrl.agents.dt import DT
+from stitchrl.agents.encoders import Standardise
 from stitchrl.agents.gcbc import GCBC
 from stitchrl.agents.gciql import GCIQL
 from stitchrl.agents.gcivl import GCIVL
@@ -85,13 +86,14 @@ class Plain(nn.Module):
 
     def __init__(self, agent: Agent):
         super().__init__()
-        self.goal_columns = agent.goal_columns
-        self.register_buffer("mean", agent.mean.clone())
-        self.register_buffer("std", agent.std.clone())
+        assert isinstance(agent.encoder, Standardise) and not agent.discrete
+        self.goal_columns = agent.goal_index.tolist()
+        self.register_buffer("mean", agent.encoder.mean.clone())
+        self.register_buffer("std", agent.encoder.std.clone())
         self.grad_clip, self.tau = agent.grad_clip, agent.tau
         self.targets: list[tuple[nn.Module, nn.Module]] = []
         self.build(agent)
-        self.to(agent.mean.device)
+        self.to(agent.encoder.mean.device)
         self.learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
         if agent.weight_decay:
             self.optimizer = torch.optim.AdamW(self.learned, lr=agent.lr, weight_decay=agent.weight_decay)
@@ -301,7 +303,7 @@ class PlainQRL(Plain):
     def build(self, agent: QRL) -> None:
         assert agent.actor_loss_name == "ddpgbc"
         self.eps, self.alpha = agent.eps, agent.alpha
-        self.encoder = mlp(list(agent.encoder.parameters()), layer_norm=True)
+        self.phi = mlp(list(agent.phi.parameters()), layer_norm=True)
         self.distance = IQE(agent.distance.mix)
         self.log_multiplier = nn.Parameter(agent.log_multiplier.detach().clone())
         self.dynamics = mlp(list(agent.dynamics.parameters()), layer_norm=True)
@@ -315,7 +317,7 @@ class PlainQRL(Plain):
         }
 
     def encode(self, observations: Tensor) -> Tensor:
-        return self.encoder(self.standardise(observations))
+        return self.phi(self.standardise(observations))
 
     def predict(self, latent: Tensor, action: Tensor) -> Tensor:
         return latent + self.dynamics(torch.cat([latent, action], -1))

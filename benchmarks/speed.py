@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from generation import processor, raw_physics
+from gymnasium.spaces import Box
 from plain import PLAIN
 from rich.console import Console
 from rich.table import Table
@@ -45,7 +46,7 @@ from stitchrl.data.paths import Stitch
 from stitchrl.evaluate import Evaluator
 from stitchrl.files import write_json
 from stitchrl.learner import Learner, Precision
-from stitchrl.types import DatasetSpec
+from stitchrl.types import Condition, DatasetSpec, Spaces
 from stitchrl.worlds import make_world
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
@@ -69,8 +70,13 @@ def make_agent(name: str, size: str, episodes: Episodes) -> Agent:
     batch_size, hidden_dims = SIZES[size]
     sizes = {} if name == "dt" else {"hidden_dims": hidden_dims}
     torch.manual_seed(0)
-    agent = AGENTS[name](observation_dim=OBSERVATION_DIM, action_dim=ACTION_DIM, batch_size=batch_size, **sizes)
-    agent.fit_scale(episodes.observations[:10_000])
+    spaces = Spaces(
+        Box(-np.inf, np.inf, (OBSERVATION_DIM,), np.float32),
+        Box(-1, 1, (ACTION_DIM,), np.float32),
+        Condition(2, (0, 1)),
+    )
+    agent = AGENTS[name](spaces, batch_size=batch_size, **sizes)
+    agent.fit(episodes.observations[:10_000])
     return agent
 
 

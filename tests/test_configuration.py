@@ -37,7 +37,7 @@ def test_a_file_lists_the_keywords_of_what_it_configures(path: Path) -> None:
     values, group = load(path), path.parent.name
     if group in ("agent", "goals"):
         keywords = set(inspect.signature(get_class(values.pop("_target_"))).parameters)
-        assert set(values) == keywords - {"observation_dim", "action_dim"}
+        assert set(values) == keywords - {"spaces"}
     elif group == "dataset":
         of_returns = set() if path.stem.split("_")[-1].startswith("returns") else {"rewards", "targets", "horizon"}
         of_others = {"source"}  # their files name it, ours do not

@@ -71,7 +71,7 @@ def test_batches_are_drawn_and_learned_on_the_gpu(name: str) -> None:
     learner = configured(name, device="cuda")  # which averages weights where the agent is
     walks = random_walks(count=50, longest=30)
     episodes = make_episodes(walks, [walk[:-1, 1].clip(0) for walk in walks]).to(device)
-    returns = Returns(episodes, HORIZON) if learner.agent.goal_columns is None else None
+    returns = None if learner.agent.of_columns else Returns(episodes, HORIZON)
     sample_path = Stitch(0.5, 10, 3, None, None, 0).bind(episodes)
     sampler = BatchSampler(episodes, sample_path, learner.agent.needs, 0, returns)
     rng = torch.Generator(device).manual_seed(0)
