@@ -6,8 +6,8 @@ from typing import Any
 
 from stitchrl.command import (  # first: it sets up Hydra's error handling
     CONF,
+    benchmark_of,
     checked,
-    dataset_spec,
     guarded,
     hydra_command,
     identity,
@@ -22,6 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from stitchrl.sweep import concluded, job
 
+DECIDING = ("agent", "goals", "world", "instruments")  # whose source decides a run's numbers
+
 # What takes seconds to import is imported where it is used: `--help` and misspelt options are answered at once.
 
 
@@ -30,12 +32,13 @@ def finished(values: dict[str, Any], out: Path) -> bool:
     from stitchrl import status
     from stitchrl.code_hash import source_hash
     from stitchrl.data.formats import minari
+    from stitchrl.spec import dataset_name
 
-    name = dataset_spec(values["dataset"]).name
+    name = dataset_name(values["dataset"])
     if values["again"] or not minari.folder(name).exists():
         return False
     sha256 = minari.read_metadata(name)["manifest"]["dataset_sha256"]
-    source = source_hash(values["agent"], values["goals"])
+    source = source_hash(*(values[group] for group in DECIDING))
     return status.is_finished(out, status.make_origin(sha256, values["seed"], identity(values), source))
 
 
@@ -57,12 +60,11 @@ def main(config: DictConfig) -> None:
 
 
 def run(values: dict[str, Any], out: Path) -> None:
-    from stitchrl import experiment
+    from stitchrl import experiment, training
     from stitchrl.code_hash import source_hash
-    from stitchrl.worlds import make_world
 
     choices = HydraConfig.get().runtime.choices
-    settings = experiment.Settings(
+    settings = training.Settings(
         agent_name=choices["agent"],
         goals_name=choices["goals"],
         seed=values["seed"],
@@ -75,17 +77,17 @@ def run(values: dict[str, Any], out: Path) -> None:
         precision=values["precision"],
         workers=values["workers"] or os.cpu_count() or 1,
         identity=identity(values),
-        source=source_hash(values["agent"], values["goals"]),
+        source=source_hash(*(values[group] for group in DECIDING)),
         wandb=values["wandb"],
         again=values["again"],
     )
-    spec = dataset_spec(values["dataset"])
+    benchmark = benchmark_of(values)
     make_agent, goals = instantiate(values["agent"], _partial_=True), instantiate(values["goals"])
-    world = make_world(spec.world, spec.maze)
-    agent = make_agent(observation_dim=world.observation_dim, action_dim=world.action_dim)
-    experiment.check_conditions(agent, spec, goals, settings)  # before a dataset is generated for nothing
+    instruments = {name: instantiate(keywords) for name, keywords in values["instruments"].items()}
+    agent = make_agent(spaces=benchmark.spaces)
+    training.check_agent(benchmark, agent, goals, settings)  # before a dataset is generated for nothing
     (out / "resolved.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
-    summary = experiment.run(spec, make_agent, goals, settings, out)
+    summary = experiment.run(benchmark, make_agent, goals, instruments, settings, out)
     shown = {key: summary[key] and summary[key]["success"] for key in ("seen", "unseen")}
     print(f"{os.path.relpath(out)}: seen {shown['seen']}, unseen {shown['unseen']}")
 

@@ -16,7 +16,7 @@ from typing import Any
 # Ours that every run goes through, each with all of ours that it imports.
 OURS = ("stitchrl.learner", "stitchrl.data.batches", "stitchrl.evaluate", "stitchrl.summary")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-SCRIPT = "stitchrl.experiment"  # alone: it imports much that decides no number, such as how files are written
+SCRIPTS = ("stitchrl.experiment", "stitchrl.training")  # alone: they import much that decides no number
 
 
 def source_hash(*configurations: Any) -> str:
@@ -30,7 +30,7 @@ def source_hash(*configurations: Any) -> str:
     targets = [target for configuration in configurations for target in _targets(configuration)]
     followed = {"stitchrl", *(target.partition(".")[0] for target in targets)}
     found: dict[str, str] = {}
-    seen, waiting = {SCRIPT}, [*OURS, *map(_module_of, targets)]
+    seen, waiting = set(SCRIPTS), [*OURS, *map(_module_of, targets)]
     while waiting:
         name = waiting.pop()
         if name in seen:
@@ -40,7 +40,8 @@ def source_hash(*configurations: Any) -> str:
         if file is not None and (_local(file) or name.partition(".")[0] in followed):
             found[name], imported = _read(name, file)
             waiting += imported
-    found[SCRIPT], _ = _read(SCRIPT, Path(__file__).with_name("experiment.py"))
+    for name in SCRIPTS:
+        found[name], _ = _read(name, Path(__file__).with_name(f"{name.rpartition('.')[2]}.py"))
     return hashlib.sha256("\n".join(f"{name} {found[name]}" for name in sorted(found)).encode()).hexdigest()
 
 

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints errors itself; it looks when it is imported
@@ -21,13 +21,13 @@ from stitchrl.guard import guarded
 from stitchrl.settings import CONF
 
 if TYPE_CHECKING:
-    from stitchrl.types import DatasetSpec
+    from stitchrl.benchmark.benchmark import Benchmark
 
 __all__ = ["guarded"]  # for the commands
 
 
 UNDECIDING = ("workers", "fail_fast", "inner_seeds", "wandb", "again")  # keys that no number of a run depends on
-GIVEN = ("observation_dim", "action_dim")  # to an agent, by the world
+GIVEN = ("spaces",)  # to an agent, by the benchmark
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -44,19 +44,25 @@ def checked(values: dict[str, Any]) -> dict[str, Any]:
         values = settings.EXPERIMENT("", values)
         for group, given in (("agent", GIVEN), ("goals", ())):
             values[group] = settings.keywords(group, values[group], _target(group, values[group]), given)
+        for name, keywords in values["instruments"].items():
+            group = f"instruments.{name}"
+            values["instruments"][name] = settings.keywords(group, keywords, _target(group, keywords))
         if values["steps"] < (evaluations := values["budget"]["evaluations"]):
             raise ValueError(f"steps: {values['steps']} given, expected at least budget.evaluations, {evaluations}")
-    dataset_spec(values["dataset"])
+    if "world" not in values:  # a dataset's file need not say where its world's file is, if it is one of ours
+        values["world"] = settings.world_settings(values["dataset"]["world"])
+    known = {"name": values["world"].get("name"), "agents": values["world"].get("agents") or {}}
+    keywords = {key: value for key, value in values["world"].items() if key not in known}
+    values["world"] = known | settings.keywords("world", keywords, _target("world", keywords), ("maze",))
+    benchmark_of(values)
     return values
 
 
-def dataset_spec(values: dict[str, Any]) -> "DatasetSpec":
-    """The specification that a dataset's YAML gives. Raises ValueError that names the key that is wrong."""
-    from stitchrl.types import DatasetSpec
-    from stitchrl.worlds.maze.maps import Maze
+def benchmark_of(values: dict[str, Any]) -> "Benchmark":
+    """What a command's values ask for. Raises ValueError that names the key that is wrong."""
+    from stitchrl.benchmark.benchmark import make_benchmark
 
-    values = settings.DATASET("dataset", values)
-    return DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
+    return make_benchmark(settings.DATASET("dataset", values["dataset"]), values.get("world"))
 
 
 def _target(group: str, values: Any) -> Callable[..., Any]:
@@ -100,11 +106,10 @@ def _folder(_root_: DictConfig) -> str:
         raise
 
 
-def _by_world(values: dict[str, Any], _root_: DictConfig) -> Any:
-    """The published value for the dataset's world."""
-    if _root_.dataset.world not in values:
-        raise ValueError(f"dataset.world: {_root_.dataset.world!r} is not one of {', '.join(values)}")
-    return _node(values[_root_.dataset.world])
+def _for_world(key: str, published: Any, _root_: DictConfig) -> Any:
+    """What the world's file says of an agent's setting, or the agent's published value where it says nothing."""
+    world = _root_.get("world") or settings.world_settings(_root_.dataset.world)
+    return _node((world.get("agents") or {}).get(key, published))
 
 
 def _within_budget(key: str, published: Any, _root_: DictConfig) -> Any:
@@ -113,20 +118,14 @@ def _within_budget(key: str, published: Any, _root_: DictConfig) -> Any:
     return _node(published if chosen is None else chosen)
 
 
-def _for_goals(value: Any, _root_: DictConfig) -> Any:
-    """A setting for goals; null where the dataset asks for returns."""
-    return None if _root_.dataset.get("rewards") else _node(value)
-
-
 def _node(value: Any) -> Any:
     """A resolver's value: OmegaConf cannot put plain lists into a configuration that it resolves as a whole."""
     return OmegaConf.create(value) if isinstance(value, list | dict) else value
 
 
 OmegaConf.register_new_resolver("identity", _folder, replace=True)
-OmegaConf.register_new_resolver("by_world", _by_world, replace=True)
+OmegaConf.register_new_resolver("for_world", _for_world, replace=True)
 OmegaConf.register_new_resolver("within_budget", _within_budget, replace=True)
-OmegaConf.register_new_resolver("for_goals", _for_goals, replace=True)
 
 
 EXTRA = ("hydra/sweeper/optuna", "hydra/launcher/submitit_local", "hydra/launcher/submitit_slurm")  # `sweep` has them
@@ -190,12 +189,29 @@ def help_text(usage: str, name: str) -> str:
     """What can be chosen and set. Hydra's own text takes it most of a second to put together."""
     values = (CONF / f"{name}.yaml").read_text(encoding="utf-8").partition("- _self_\n")[2].partition("\nhydra:\n")[0]
     lines = [usage, "Choices, each a file in conf/:\n"]
-    for group in ("experiment", "dataset", "agent", "goals", "budget") if name == "config" else ("dataset",):
-        names = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
-        title = "+experiment=" if group == "experiment" else f"{group}="
-        lines.append(textwrap.fill(names, 100, initial_indent=f"  {title:13}", subsequent_indent=" " * 15))
+    for group in ("experiment", "agent", "goals", "budget", "dataset") if name == "config" else ("dataset",):
+        names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        if group == "dataset":
+            lines += _datasets(names)
+        else:
+            title = "+experiment=" if group == "experiment" else f"{group}="
+            lines.append(
+                textwrap.fill(", ".join(names), 100, initial_indent=f"  {title:13}", subsequent_indent=" " * 15)
+            )
     lines += ["\nSettings, each given as key=value:", textwrap.indent(values, "  ")]
     lines.append(
         "The keys of a choice are given as agent.lr=1e-3; --cfg job shows them all, --hydra-help Hydra's options."
     )
     return "\n".join(lines)
+
+
+def _datasets(names: Sequence[str]) -> list[str]:
+    """Lines of a table: a row for each world and maze, with the splits that there are."""
+    splits: dict[str, list[str]] = {}
+    for name in names:
+        place, _, split = name.rpartition("_")
+        splits.setdefault(place, []).append(split)
+    lines = ["  dataset=     <world>_<maze>_<split>, as in dataset=pointmaze_medium_cut3:"]
+    for place, found in splits.items():
+        lines.append(f"    {place:18} {' '.join(found)}" if place else f"    {' '.join(found)}")
+    return lines

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stitchrl.command import CONF, checked, dataset_spec, guarded, hydra_command, plain  # first: it sets up Hydra
+from stitchrl.command import CONF, benchmark_of, checked, guarded, hydra_command, plain  # first: it sets up Hydra
 
 import hydra  # isort: skip
 from omegaconf import DictConfig
@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from stitchrl.sweep import concluded, job
 
 if TYPE_CHECKING:
-    from stitchrl.types import DatasetSpec
+    from stitchrl.spec import DatasetSpec
 
 SUFFIXES = {"minari": "", "d4rl": ".hdf5", "ogbench": ".npz"}
 PUBLISHED = CONF.parent / "datasets"  # the cards of a checkout
@@ -27,16 +27,18 @@ PUBLISHED = CONF.parent / "datasets"  # the cards of a checkout
 def main(config: DictConfig) -> None:
     import numpy as np
 
-    from stitchrl import factory
+    from stitchrl.benchmark import store
+    from stitchrl.cards.card import write_card
     from stitchrl.data.formats import minari
-    from stitchrl.report.card import write_card
+    from stitchrl.worlds.world import plane
 
     values = checked(plain(config))
-    spec = dataset_spec(values["dataset"])
+    benchmark = benchmark_of(values)
+    spec = benchmark.spec
     check_exports(spec, values["export"], Path(values["export_to"]))
     if not (values["if_missing"] and minari.folder(spec.name).exists()):
-        factory.generate(spec, values["workers"] or os.cpu_count() or 1, values["if_missing"])
-    _, metadata = factory.read_stored(spec)
+        store.generate(benchmark, values["workers"] or os.cpu_count() or 1, values["if_missing"])
+    _, metadata = store.read_stored(benchmark)
     manifest, certificate = metadata["manifest"], metadata["certificate"]
     print(f"{minari.folder(spec.name)}: {manifest['episodes']} episodes, {manifest['transitions']} transitions")
     print(f"sha256 {manifest['dataset_sha256']}; certificate {'passes' if certificate['pass'] else 'FAILS'}")
@@ -47,15 +49,16 @@ def main(config: DictConfig) -> None:
     if values["card"]:
         episodes, folder = minari.read(spec.name), Path(values["card"]) / spec.name
         contexts = np.array(metadata["contexts"])[episodes.number.numpy()]
-        write_card(folder, manifest, certificate, episodes.observations[:, :2].numpy(), contexts)
+        achieved = plane(benchmark.world.goal_space.of(episodes.observations.numpy()))
+        write_card(folder, manifest, certificate, benchmark.world.facts, achieved, contexts)
         print(f"card: {folder}")
 
 
 def check_exports(spec: "DatasetSpec", formats: list[str], folder: Path) -> None:
     """ValueError where an export cannot be written, or would overwrite anything but an export of the same dataset."""
+    from stitchrl.benchmark.official import differing
     from stitchrl.data.formats import destinations, open_source
     from stitchrl.files import check_file
-    from stitchrl.official import differing
 
     for format_ in formats:
         if format_ == "minari":

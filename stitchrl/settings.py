@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from stitchrl.worlds.maze.maps import MAPS
+import yaml
 
 PACKAGE = Path(__file__).parent
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())  # in a wheel, in a checkout
@@ -143,30 +143,30 @@ def refuse_unknown(prefix: str, name: Any, known: Sequence[str] | Mapping[str, A
 # The table.
 
 SEED = whole(0, 2**32 - 1)
-CELL = many(whole(0), count=2)  # row and column
-PAIRS = many(many(CELL, count=2))
+PLACE = many(whole())  # what it means is the world's: row and column of a maze
+PAIRS = many(many(PLACE, count=2))
 EXPECT = word("seen", "unseen")
 
 
-def cells(key: str, value: Any) -> Any:
+def places(key: str, value: Any) -> Any:
     if isinstance(value, str):
-        return value if value == "all" else refuse(key, value, "a list of cells, or all")
-    return many(CELL)(key, value)
+        return value if value == "all" else refuse(key, value, "a list of places, or all")
+    return many(PLACE)(key, value)
 
 
 DATASET = record(
     {
-        "world": word("pointmaze", "antmaze"),
-        "maze": word(*MAPS),
+        "world": text,
         "split": matching(r"[\w-]+", "letters and digits"),
-        "contexts": many(record({"reset": cells, "goal": cells})),
+        "contexts": many(record({"reset": places, "goal": places})),
         "seen": PAIRS,
         "unseen": PAIRS,
     },
     {
+        "maze": maybe(text),
         "source": maybe(text),
-        "rewards": maybe(many(record({"cell": CELL, "rate": number()}))),
-        "targets": maybe(many(record({"start": CELL, "value": number(), "expect": EXPECT}))),
+        "rewards": maybe(many(record({"place": PLACE, "rate": number()}))),
+        "targets": maybe(many(record({"start": PLACE, "value": number(), "expect": EXPECT}))),
         "horizon": maybe(whole(1)),
         "goal_distance": maybe(whole(1)),
         "length": maybe(whole(1)),
@@ -192,6 +192,7 @@ EXPERIMENT = record(
         "dataset": DATASET,
         "agent": anything,  # see `keywords`
         "goals": anything,
+        "instruments": anything,
         "budget": BUDGET,
         "learner": LEARNER,
         "seed": SEED,
@@ -203,7 +204,8 @@ EXPERIMENT = record(
         "again": flag,
         "fail_fast": flag,
         "inner_seeds": many(SEED),
-    }
+    },
+    {"world": anything},  # see `keywords`
 )
 GENERATE = record(
     {
@@ -214,7 +216,8 @@ GENERATE = record(
         "card": maybe(text),
         "workers": whole(0),
         "fail_fast": flag,
-    }
+    },
+    {"world": anything},
 )
 
 # Keywords of agents and goals. Their types are those of the constructor; what a number may be goes by its name.
@@ -308,3 +311,18 @@ def _of_type(name: str, hint: Any) -> Check:
     if of_numbers or (hint is Any and name in LEAST_OF_EACH):
         return many(whole(LEAST_OF_EACH.get(name)))
     return MIXTURE if name in MIXTURES else anything
+
+
+def world_settings(name: str, folder: Path | None = None) -> dict[str, Any]:
+    """The values of a world's file.
+
+    Args:
+        name: The world's.
+        folder: Of configurations, such as --config-dir names. It is looked into before the package's own.
+    """
+    paths = [place / "world" / f"{name}.yaml" for place in (folder, CONF) if place is not None]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        known = sorted(file.stem for file in (CONF / "world").glob("*.yaml"))
+        raise ValueError(f"dataset.world: {name!r} is not one of {', '.join(known)}")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))

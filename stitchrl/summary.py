@@ -1,30 +1,30 @@
 """What a run's evaluations come to: success by task, by what a task expects, by segments needed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from stitchrl.objectives import Objective
+from stitchrl.types import AnyTask
 
 HEADLINE = 3  # evaluations whose mean is the headline
 
 
 def mean_by_task(rows: Sequence[dict[str, Any]], key: str) -> dict[str, float]:
-    """The mean of `key` over each task's episodes; {} where rows have no such key, as those of goals have no return."""
-    rows = [row for row in rows if key in row]
+    """The mean of `key` over each task's episodes."""
     names = dict.fromkeys(row["task"] for row in rows)
     return {name: float(np.mean([row[key] for row in rows if row["task"] == name])) for name in names}
 
 
-def metrics(result: dict[str, Any], certificate: dict[str, Any]) -> dict[str, float]:
+def metrics(result: Mapping[str, Any], tasks: Sequence[AnyTask]) -> dict[str, float]:
     """One evaluation's values by the names of the contract: eval/<task>/success, eval/seen/success ..."""
-    success = result["success"]
-    metrics = {f"eval/{name}/success": value for name, value in success.items()}
-    metrics |= {f"eval/{name}/return": value for name, value in result["return"].items()}
+    found = {f"eval/{name}/{key}": value for key in result if key != "step" for name, value in result[key].items()}
     for expect in ("seen", "unseen"):
-        values = [success[task["name"]] for task in certificate["tasks"] if task["expect"] == expect]
+        values = [result["success"][task.name] for task in tasks if task.expect == expect]
         if values:
-            metrics[f"eval/{expect}/success"] = float(np.mean(values))
-    return metrics
+            found[f"eval/{expect}/success"] = float(np.mean(values))
+    return found
 
 
 def _over_time(names: Sequence[str], results: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -41,29 +41,57 @@ def _over_time(names: Sequence[str], results: Sequence[dict[str, Any]]) -> dict[
     }
 
 
-def task_summaries(
-    certificate: dict[str, Any], results: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], episodes: int
-) -> list[dict[str, Any]]:
-    """Per task: what the certificate says of it and how it went; mean_length is over the last successful episodes.
+def summarise(
+    objective: Objective,
+    certificate: Mapping[str, Any],
+    results: Sequence[dict[str, Any]],
+    rows: Sequence[dict[str, Any]],
+    episodes: int,
+) -> dict[str, Any]:
+    """What summary.json says of success.
 
-    Besides, as means of the last three evaluations: of a goal `tight_success`, success within half of the step limit,
-    which is one and a half times what the behaviour needs; of a return task `return`, and its `target` and `horizon`.
+    Args:
+        objective: What was asked for.
+        certificate: Of the training data, as plain values.
+        results: One for each evaluation.
+        rows: Of the last evaluation.
+        episodes: Of each task in an evaluation.
     """
+    tasks = task_summaries(objective, certificate, results, rows, episodes)
+    seen, unseen = (group([task for task in tasks if task["expect"] == kind], results) for kind in ("seen", "unseen"))
+    return {
+        "objective": objective.name,
+        "unit": certificate["unit"],
+        "measures": list(objective.measures),
+        "seen": seen,
+        "unseen": unseen,
+        "raw_difference": round(seen["success"] - unseen["success"], 4) if seen and unseen else None,
+        "by_segments": by_segments(tasks, results),
+        "tasks": tasks,
+    }
 
-    def headline(key: str, name: str) -> float:
-        return round(float(np.mean([result[key][name] for result in results[-HEADLINE:]])), 4)
 
+def task_summaries(
+    objective: Objective,
+    certificate: Mapping[str, Any],
+    results: Sequence[dict[str, Any]],
+    rows: Sequence[dict[str, Any]],
+    episodes: int,
+) -> list[dict[str, Any]]:
+    """Per task: what the certificate says of it, and how it went. Arguments as of `summarise`.
+
+    `mean_length` is over the last successful episodes. Measures are means of the last three evaluations.
+    """
+    facts = ("name", "expect", "status", "segments_needed", "ceiling", *objective.task_facts)
+    estimated = [measure["key"] for measure in objective.measures if measure["estimate"]]
     summaries = []
     for task in certificate["tasks"]:
         name = task["name"]
         lengths = [row["length"] for row in rows if row["task"] == name and row["success"]]
-        keys = ["name", "expect", "status", "segments_needed", "path_length", "step_limit", "ceiling"]
-        besides = "return" if "target" in task else "tight_success"
-        if "target" in task:
-            keys += ["target", "horizon"]
+        means = {key: float(np.mean([result[key][name] for result in results[-HEADLINE:]])) for key in estimated}
         summaries.append(
-            {key: task[key] for key in keys}
-            | {besides: headline(besides, name)}
+            {key: task[key] for key in facts}
+            | {key: round(value, 4) for key, value in means.items()}
             | _over_time([name], results)
             | {"episodes": episodes, "mean_length": round(float(np.mean(lengths)), 1) if lengths else None}
         )

@@ -1,15 +1,15 @@
-"""Plain values that every part of stitchrl speaks of: regions and tasks, dataset specifications, batches, paths."""
+"""Plain values that every part of stitchrl speaks of: regions and tasks, spaces, batches, paths."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
 
 import gymnasium
 import numpy as np
 import torch
 from torch import Tensor
 
-Cell = tuple[int, int]
+Place = tuple[int, ...]  # what a dataset's YAML names in a world: a cell of a maze
 Expectation = Literal["seen", "unseen"]
 
 
@@ -61,6 +61,9 @@ class ReturnTask:
     expect: Expectation
 
 
+AnyTask = Task | ReturnTask
+
+
 class RewardRegion(NamedTuple):
     """Every step that ends in the region earns `rate`."""
 
@@ -68,139 +71,12 @@ class RewardRegion(NamedTuple):
     rate: float
 
 
-def reward_at(rewards: Sequence[RewardRegion], xy: np.ndarray) -> np.ndarray:
-    """What a step that ends at each of the positions [..., 2] earns: [...] float32."""
-    earned = np.zeros(xy.shape[:-1], np.float32)
+def reward_at(rewards: Sequence[RewardRegion], achieved: np.ndarray) -> np.ndarray:
+    """What a step earns that ends at each of the achieved goals [..., D]: [...] float32."""
+    earned = np.zeros(achieved.shape[:-1], np.float32)
     for region, rate in rewards:
-        earned += np.float32(rate) * region.contains(xy)
+        earned += np.float32(rate) * region.contains(achieved)
     return earned
-
-
-def collected(rewards: Sequence[RewardRegion], xy: np.ndarray) -> float:
-    """What steps that end at the positions [T, 2] earn in all."""
-    return float(reward_at(rewards, xy).sum(dtype=np.float64))
-
-
-@dataclass(frozen=True)
-class Reward:
-    """Every step that ends in the cell earns `rate`."""
-
-    cell: Cell
-    rate: float
-
-
-@dataclass(frozen=True)
-class Target:
-    """An evaluated return from a cell, and the status that the certificate must find."""
-
-    start: Cell
-    value: float
-    expect: Expectation
-
-
-@dataclass(frozen=True)
-class Context:
-    """Cells that an episode may begin in and cells that it may be sent to."""
-
-    reset: tuple[Cell, ...]
-    goal: tuple[Cell, ...]
-
-
-@dataclass(frozen=True)
-class DatasetSpec:
-    """What a dataset is collected from: one YAML file in conf/dataset/. Its keys are these fields.
-
-    contexts: lists of `reset` and `goal` cells, or the word `all` (every free cell).
-    source: a stored dataset of this world's states (Minari id or file), whose first episodes are taken, as many as
-        `transitions` rows hold. Nothing is collected then, and there are no contexts.
-    goal_distance: moves between an episode's start and goal cells along the shortest path, None: any number.
-    length: steps of every episode, which then is kept wherever it ends, and does not end at its goal (but where there
-        are rewards, and none at its goal). None: an episode ends at its goal, and is left out if it does not get there.
-    seen, unseen: evaluated (start cell, goal cell) pairs, by the status that the certificate must find.
-    rewards, targets, horizon: the reward function, the evaluated returns, and the steps in which they are to be
-        collected. Such a dataset asks for returns, and has no evaluated pairs.
-    cut: steps in a piece when the episodes of the `joined` twin are to be cut, else None.
-    min_episodes: how many episodes make a task seen, and support an unseen one.
-    """
-
-    world: str
-    maze: str
-    split: str
-    contexts: tuple[Context, ...]
-    seen: tuple[tuple[Cell, Cell], ...]
-    unseen: tuple[tuple[Cell, Cell], ...]
-    source: str | None = None
-    rewards: tuple[Reward, ...] = ()
-    targets: tuple[Target, ...] = ()
-    horizon: int | None = None
-    goal_distance: int | None = None
-    length: int | None = None
-    cut: int | None = None
-    transitions: int = 1_000_000
-    seed: int = 0
-    min_episodes: int = 50
-    control: bool = False
-
-    DEFAULT_TRANSITIONS = 1_000_000
-    VERSIONS: ClassVar = {"antmaze": 1}  # of each world's data, 0 where none is given; it grows when their bytes change
-
-    @classmethod
-    def create(cls, values: dict[str, Any], free_cells: Sequence[Cell]) -> "DatasetSpec":
-        """A specification from the plain values of a YAML file. Raises ValueError that names the faulty key."""
-        free = set(free_cells)
-
-        def cell(value: Sequence[int], where: str) -> Cell:
-            found = (int(value[0]), int(value[1]))
-            if found not in free:
-                raise ValueError(f"dataset.{where}: cell {list(found)} of maze {values['maze']!r} is not a free cell")
-            return found
-
-        def cells(value: Any, where: str) -> tuple[Cell, ...]:
-            return tuple(sorted(free)) if value == "all" else tuple(cell(c, where) for c in value)
-
-        contexts = tuple(
-            Context(cells(c["reset"], f"contexts[{i}].reset"), cells(c["goal"], f"contexts[{i}].goal"))
-            for i, c in enumerate(values["contexts"])
-        )
-        pairs = {
-            key: tuple((cell(a, key), cell(b, key)) for a, b in values.get(key) or ()) for key in ("seen", "unseen")
-        }
-        rewards = tuple(
-            Reward(cell(r["cell"], f"rewards[{i}].cell"), float(r["rate"]))
-            for i, r in enumerate(values.get("rewards") or ())
-        )
-        targets = tuple(
-            Target(cell(t["start"], f"targets[{i}].start"), float(t["value"]), t["expect"])
-            for i, t in enumerate(values.get("targets") or ())
-        )
-        for i, target in enumerate(targets):
-            if target.expect not in get_args(Expectation):
-                raise ValueError(f"dataset.targets[{i}].expect: {target.expect!r} is not one of seen, unseen")
-        spec = cls(**{**values, **pairs, "contexts": contexts, "rewards": rewards, "targets": targets})
-        if not (bool(rewards) == bool(targets) == (spec.horizon is not None)):
-            raise ValueError("dataset: rewards, targets and horizon belong together, expected all of them or none")
-        if rewards and (spec.seen or spec.unseen):
-            raise ValueError("dataset: targets and pairs (seen, unseen) given, expected either")
-        if bool(contexts) == (spec.source is not None):
-            raise ValueError("dataset: either contexts to collect from or a source to take from expected")
-        if spec.source is not None and (spec.length, spec.goal_distance) != (None, None):
-            raise ValueError("dataset: length and goal_distance are of episodes to be collected, and a source is given")
-        for key in ("horizon", "goal_distance", "length", "cut", "transitions", "min_episodes"):
-            value = getattr(spec, key)
-            if value is not None and value < 1:
-                raise ValueError(f"dataset.{key}: {value} given, a positive number expected")
-        return spec
-
-    @property
-    def name(self) -> str:
-        """`<world>-<maze>-<split>-v<k>`; a size or seed that is not the default enters it."""
-        size = "" if self.transitions == self.DEFAULT_TRANSITIONS else f"-n{self.transitions}"
-        seed = "" if self.seed == 0 else f"-s{self.seed}"
-        return f"{self.world}-{self.maze}-{self.split}{size}{seed}-v{self.VERSIONS.get(self.world, 0)}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values that can be written as JSON."""
-        return asdict(self)
 
 
 class GoalPath(NamedTuple):
@@ -342,7 +218,9 @@ class Batch(NamedTuple):
 class Walls(Protocol):
     """Which points of achieved-goal space lie on the same side of walls."""
 
-    adjacent: np.ndarray  # [places, places] bool: between which places there is no wall
+    @property
+    def adjacent(self) -> np.ndarray:
+        """Boolean [places, places]: between which places there is no wall."""
 
     def place(self, points: np.ndarray) -> np.ndarray:
         """The number [...] of the place that each of the points [..., D] lies in."""

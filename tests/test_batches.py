@@ -7,11 +7,11 @@ import pytest
 import torch
 from conftest import make_episodes, random_walks
 from scipy.stats import chisquare
+from stitchrl.data.returns import Returns
 from test_paths import UNLIKELY, slow_ahead, walked
 
 from stitchrl.data.batches import BLOCK, BatchSampler
 from stitchrl.data.paths import Future, Stitch
-from stitchrl.data.returns import Returns
 from stitchrl.types import GoalMixture, GoalPath, Needs
 
 TRAJECTORY, RANDOM = GoalMixture(0, 1, 0), GoalMixture(0, 0, 1)

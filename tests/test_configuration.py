@@ -8,9 +8,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
+from stitchrl.factory import joined_twin
 
 from stitchrl.command import CONF, dataset_spec, plain
-from stitchrl.factory import joined_twin
 from stitchrl.types import DatasetSpec
 
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -23,7 +23,7 @@ def load(path: Path) -> dict:
     bases = [base for base in values.get("defaults", []) if isinstance(base, str) and base != "_self_"]
     if path.parent != CONF and bases and bases != ["optuna"]:  # which is no file of ours
         del values["defaults"]
-        values = load(path.with_name(f"{bases[0]}.yaml")) | values
+        values = load(path.parent / f"{bases[0].partition('@')[0]}.yaml") | values
     return values
 
 
@@ -42,6 +42,8 @@ def test_a_file_lists_the_keywords_of_what_it_configures(path: Path) -> None:
         of_returns = set() if path.stem.split("_")[-1].startswith("returns") else {"rewards", "targets", "horizon"}
         of_others = {"source"}  # their files name it, ours do not
         assert set(values) == {field.name for field in fields(DatasetSpec)} - of_returns - of_others
+    elif group == "base":
+        assert set(values) < {field.name for field in fields(DatasetSpec)}
     elif group == "budget":
         assert set(values) == {"steps", "hidden_dims", "batch_size", "evaluations", "episodes"}
     elif group == "sweeper":

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
-
 from stitchrl.factory import requests
+
 from stitchrl.types import Context, DatasetSpec
 from stitchrl.worlds import SUCCESS_RADIUS, make_world
 from stitchrl.worlds.maze.maps import Maze

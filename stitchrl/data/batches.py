@@ -1,33 +1,47 @@
 """Batches: rows drawn uniformly from all transitions, goals as the agent mixes them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from stitchrl.data.episodes import Episodes, take
 from stitchrl.data.paths import Sample
-from stitchrl.data.returns import Returns
 from stitchrl.seeds import stream
 from stitchrl.types import Batch, GoalMixture, GoalPath, Needs, Window
 
-BLOCK = 16  # batches that are drawn at once: so that what a call costs counts little beside what is copied
+BLOCK = 16  # batches that are drawn at once, which amortises call overhead
+
+
+class Relabels(Protocol):
+    """The part of an objective's relabelling that batches need; see `objectives.objective.Relabelling`."""
+
+    def cut(self, path: GoalPath) -> GoalPath: ...
+
+    def conditions(self, path: GoalPath, goals: Tensor, random: Tensor) -> Tensor: ...
+
+    def along(self, path: GoalPath, steps: Tensor, conditions: Tensor) -> Tensor: ...
 
 
 class BatchSampler:
-    """Draws what the agent needs. Raises ValueError for needs that the episodes or each other rule out.
+    """Draws what the agent needs.
 
-    returns: conditions are returns along the paths, cut at the horizon; None: they are goals. The random return is that
-    of another transition's path.
-
-    The goals' paths have a generator of their own: with one seed, another trajectory sampler changes trajectory goals
+    The goals' paths have a generator of their own. So with one seed another trajectory sampler changes trajectory goals
     alone, and neither rows nor current and random goals.
+
+    Args:
+        episodes: What is drawn from.
+        sample_path: The trajectory sampler, bound to these episodes.
+        needs: The agent's.
+        seed: Of the batches.
+        relabelling: Makes conditions of paths.
+
+    Raises:
+        ValueError: The episodes or other needs rule out what is needed.
     """
 
-    def __init__(
-        self, episodes: Episodes, sample_path: Sample, needs: Needs, seed: int, returns: Returns | None = None
-    ):
+    def __init__(self, episodes: Episodes, sample_path: Sample, needs: Needs, seed: int, relabelling: Relabels):
         if needs.window is not None and needs.window > int(episodes.lengths.max()):
             raise ValueError(
                 f"agent.window: {needs.window} given, but the longest episode has {int(episodes.lengths.max())} steps"
@@ -38,15 +52,9 @@ class BatchSampler:
             raise ValueError("agent.actor_goals: windows lead to trajectory goals, expected trajectory: 1")
         if needs.subgoal_steps is not None and needs.actor_goals.current > 0:
             raise ValueError("agent.actor_goals: no subgoal leads to the current state, expected current: 0")
-        if returns is not None and needs.value_goals is not None:
-            raise ValueError("agent.value_goals: given, but returns are asked for, and no goals")
-        if returns is not None and needs.actor_goals.current > 0:
-            raise ValueError(
-                "agent.actor_goals: no return is collected on the way to the current state, expected current: 0"
-            )
         if needs.rewards and episodes.rewards is None:
             raise ValueError("the agent learns from rewards, and the dataset has none")
-        self.episodes, self.sample_path, self.needs, self.returns = episodes, sample_path, needs, returns
+        self.episodes, self.sample_path, self.needs, self.relabelling = episodes, sample_path, needs, relabelling
         self._rng = torch.Generator(episodes.device).manual_seed(stream(seed, "batches"))
         self._path_rng = torch.Generator(episodes.device).manual_seed(stream(seed, "paths"))
         self._waiting: list[Batch] = []  # drawn and not yet given, the next one last
@@ -64,12 +72,8 @@ class BatchSampler:
         observations, actions = self.episodes.observations, self.episodes.actions
         rows = take(self.episodes.transitions, self._any(len(self.episodes.transitions), size))
         path, goals, random = self._goals(rows, self.needs.actor_goals)
-        if self.returns is None:
-            conditions = take(observations, goals)
-        else:
-            path = path.first(self.returns.horizon)
-            conditions = self.returns.ahead(path, rows.new_zeros(1)).squeeze(1)
-            conditions = torch.where(random[:, None], conditions.roll(1, 0), conditions)
+        path = self.relabelling.cut(path)
+        conditions = self.relabelling.conditions(path, goals, random)
         batch = Batch(take(observations, rows), take(actions, rows), None, conditions)
         if self.needs.value_goals is not None:
             _, value_goals, _ = self._goals(rows, self.needs.value_goals)
@@ -79,26 +83,24 @@ class BatchSampler:
                 value_reached=value_goals == rows,
             )
         if self.needs.subgoal_steps is not None:
-            near = torch.minimum(rows + self.needs.subgoal_steps, take(self.episodes.ends, rows))
+            low = torch.minimum(rows + self.needs.subgoal_steps, take(self.episodes.ends, rows))
             on_path = path.ahead(torch.tensor([self.needs.subgoal_steps], device=rows.device)).squeeze(1)
-            subgoals = torch.where(random, near, on_path)
-            batch = batch._replace(low_goals=take(observations, near), subgoals=take(observations, subgoals))
+            subgoals = torch.where(random, low, on_path)
+            batch = batch._replace(low_goals=take(observations, low), subgoals=take(observations, subgoals))
         if self.needs.window is not None:
-            steps, last = torch.arange(self.needs.window, device=rows.device), path.length[:, None] - 1
-            within = torch.minimum(steps, last)
-            if self.returns is None:
-                asked = conditions[:, None].expand(-1, self.needs.window, -1)
-            else:
-                asked = self.returns.ahead(path, within)
-            at = path.ahead(within)
-            window = Window(take(observations, at), take(actions, at), steps <= last, asked)
-            batch = batch._replace(window=window)
+            batch = batch._replace(window=self._window(path, conditions, self.needs.window))
         if self.needs.rewards:
             assert self.episodes.rewards is not None
             batch = batch._replace(
                 next_observations=take(observations, rows + 1), rewards=take(self.episodes.rewards, rows)
             )
         return batch
+
+    def _window(self, path: GoalPath, conditions: Tensor, steps: int) -> Window:
+        ahead, last = torch.arange(steps, device=path.rows.device), path.length[:, None] - 1
+        within = torch.minimum(ahead, last)
+        asked, at = self.relabelling.along(path, within, conditions), path.ahead(within)
+        return Window(take(self.episodes.observations, at), take(self.episodes.actions, at), ahead <= last, asked)
 
     def _goals(self, rows: Tensor, mixture: GoalMixture) -> tuple[GoalPath, Tensor, Tensor]:
         """The paths to trajectory goals, the rows [B] of the goals after all, and which [B] of them are random."""

@@ -15,16 +15,25 @@ def cut(
     piece: int,
     tasks: Sequence[Task],
     rng: np.random.Generator,
-    columns: tuple[int, int] = (0, 1),
+    achieved: np.ndarray,
 ) -> tuple[Episodes, np.ndarray]:
-    """Episodes cut into pieces of `piece` steps at random phase, so that no piece holds both ends of any task.
+    """Episodes cut into pieces at random phase, so that no piece holds both ends of any task.
 
     A piece that still does is cut again, half way between the ends. The state at a cut ends one piece and begins the
-    next, so every transition is kept, once. Also returns the number [pieces] of the episode that each was cut from.
-    columns: of the observation, where the achieved goal stands.
+    next, so every transition is kept, once.
+
+    Args:
+        episodes: What is cut.
+        piece: Steps in a piece.
+        tasks: Whose starts and goals no piece may hold both of.
+        rng: Of the phase.
+        achieved: [N, D] achieved goals of all rows.
+
+    Returns:
+        The pieces, and the number [pieces] of the episode that each was cut from.
     """
-    xy = episodes.observations[:, list(columns)].numpy().astype(np.float64)
-    marks = [np.where(task.start.contains(xy), 1, 0) + np.where(task.goal.contains(xy), 2, 0) for task in tasks]
+    points = achieved.astype(np.float64)
+    marks = [np.where(task.start.contains(points), 1, 0) + np.where(task.goal.contains(points), 2, 0) for task in tasks]
     for task, mark in zip(tasks, marks, strict=True):
         if (mark == 3).any():
             raise ValueError(f"task {task.name}: its start and goal regions overlap, no cut can part them")
@@ -37,13 +46,8 @@ def cut(
     starts, ends = np.array(bounds).T
     lengths = torch.from_numpy(ends - starts)
     rows = torch.cat([torch.arange(a, b + 1) for a, b in bounds])
-    actions = episodes.actions[rows]
-    rewards = None if episodes.rewards is None else episodes.rewards[rows]
-    last_rows = (lengths + 1).cumsum(0) - 1
-    actions[last_rows] = torch.nan
-    if rewards is not None:
-        rewards[last_rows] = torch.nan
-    return Episodes(episodes.observations[rows], actions, rewards, lengths), episodes.number.numpy()[starts]
+    origin = episodes.number[torch.from_numpy(starts)]
+    return episodes.pieces(rows, lengths, origin), origin.numpy()
 
 
 def pieces_terminated(terminated: np.ndarray | None, origin: np.ndarray) -> np.ndarray | None:

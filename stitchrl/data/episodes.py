@@ -1,23 +1,40 @@
 """`Episodes`: all rows of a dataset in one place, every state kept, the last of each episode included."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+NO_ACTION = -1  # stands for the action that an episode's last row has not, where actions are whole numbers
+
 
 class Episodes:
     """Episodes laid end to end; immutable.
 
-    observations: [N, obs_dim] float32. actions: [N, act_dim] float32, NaN on each episode's last row, where no action
-    was taken: misuse is loud. rewards: [N] float32, NaN likewise, or None. starts, ends: [N] int64, the first and last
-    row of each row's episode.
+    Attributes:
+        observations: [N, *shape] in their own dtype.
+        actions: [N, ...] float32, or int64 where they are discrete. On each episode's last row, where no action was
+            taken, they are NaN or `NO_ACTION`: misuse is loud.
+        rewards: [N] float32, NaN on last rows, or None.
+        lengths: [episodes] int64, transitions in each. Length T means T + 1 rows.
+        info: Facts of each episode by name, [episodes, ...]: its context, its level.
+        first, last: [episodes] int64, the first and last row of each.
+        number: [N] int64, each row's episode.
+        starts, ends: [N] int64, the first and last row of each row's episode.
     """
 
-    def __init__(self, observations: Tensor, actions: Tensor, rewards: Tensor | None, lengths: Tensor):
-        """lengths: [episodes] int64, transitions in each; length T means T + 1 rows. ValueError if they do not fit."""
+    def __init__(
+        self,
+        observations: Tensor,
+        actions: Tensor,
+        rewards: Tensor | None,
+        lengths: Tensor,
+        info: Mapping[str, Tensor] | None = None,
+    ):
+        """Raises ValueError where rows and lengths do not fit."""
         if len(lengths) == 0 or lengths.min() < 1:
             raise ValueError("expected at least one episode, and a transition in each")
         if int((lengths + 1).sum()) != len(observations) or len(actions) != len(observations):
@@ -25,13 +42,30 @@ class Episodes:
                 f"{len(observations)} rows do not fit episodes of {int((lengths + 1).sum())} states in all"
             )
         self.observations, self.actions, self.rewards = observations, actions, rewards
-        self.lengths = lengths
-        self.last = (lengths + 1).cumsum(0) - 1  # [episodes] the last row of each
-        self.first = self.last - lengths  # [episodes] the first row of each
-        self.number = torch.repeat_interleave(lengths + 1)  # [N] each row's episode
+        self.lengths, self.info = lengths, dict(info or {})
+        self.last = (lengths + 1).cumsum(0) - 1
+        self.first = self.last - lengths
+        self.number = torch.repeat_interleave(lengths + 1)
         self.starts, self.ends = self.first[self.number], self.last[self.number]
-        if not torch.isnan(actions[self.last]).all() or torch.isnan(actions[self.transitions]).any():
-            raise ValueError("actions must be NaN on each episode's last row, and nowhere else")
+        if not void(actions[self.last]).all() or void(actions[self.transitions]).any():
+            raise ValueError("actions must be void (NaN, or -1) on each episode's last row, and nowhere else")
+
+    @classmethod
+    def of_parts(
+        cls,
+        observations: Sequence[np.ndarray],
+        actions: Sequence[np.ndarray],
+        rewards: Sequence[np.ndarray],
+        info: Mapping[str, np.ndarray],
+    ) -> "Episodes":
+        """Episodes given one by one: T + 1 observations, T actions and T rewards each; info [episodes, ...]."""
+        lengths = torch.tensor([len(part) for part in actions])
+        episodes = [torch.from_numpy(np.concatenate([part, part[:1]])) for part in actions]
+        taken = void_at(torch.cat(episodes), (lengths + 1).cumsum(0) - 1)
+        nothing = np.full(1, np.nan, np.float32)
+        earned = np.concatenate([part for steps in rewards for part in (steps.astype(np.float32), nothing)])
+        told = {key: torch.from_numpy(values) for key, values in info.items()}
+        return cls(torch.from_numpy(np.concatenate(observations)), taken, torch.from_numpy(earned), lengths, told)
 
     def __len__(self) -> int:
         return len(self.observations)
@@ -45,7 +79,29 @@ class Episodes:
         if device == self.device:
             return self
         rewards = None if self.rewards is None else self.rewards.to(device)
-        return Episodes(self.observations.to(device), self.actions.to(device), rewards, self.lengths.to(device))
+        info = {key: values.to(device) for key, values in self.info.items()}
+        return Episodes(self.observations.to(device), self.actions.to(device), rewards, self.lengths.to(device), info)
+
+    def with_rewards(self, rewards: Tensor) -> "Episodes":
+        """The same episodes with other rewards [N]."""
+        return Episodes(self.observations, self.actions, rewards, self.lengths, self.info)
+
+    def with_info(self, info: Mapping[str, Tensor]) -> "Episodes":
+        """The same episodes with other facts of each."""
+        return Episodes(self.observations, self.actions, self.rewards, self.lengths, info)
+
+    def pieces(self, rows: Tensor, lengths: Tensor, origin: Tensor) -> "Episodes":
+        """Parts of these episodes as episodes of their own.
+
+        Args:
+            rows: The rows of all pieces, laid end to end.
+            lengths: [pieces] transitions in each.
+            origin: [pieces] the episode that each is of.
+        """
+        last = (lengths + 1).cumsum(0) - 1
+        rewards = None if self.rewards is None else void_at(self.rewards[rows], last)
+        info = {key: values[origin] for key, values in self.info.items()}
+        return Episodes(self.observations[rows], void_at(self.actions[rows], last), rewards, lengths, info)
 
     @cached_property
     def transitions(self) -> Tensor:
@@ -56,7 +112,7 @@ class Episodes:
 
     @cached_property
     def sha256(self) -> str:
-        """The dataset's hash: float32 observations, actions and episode lengths; the same in every file format."""
+        """The dataset's hash: observations, actions and episode lengths; the same in every file format."""
         digest = hashlib.sha256()
         digest.update(self.observations.numpy().tobytes())
         digest.update(self.actions[self.transitions].numpy().tobytes())
@@ -67,11 +123,28 @@ class Episodes:
     def transitions_sha256(self) -> str:
         """The hash of the sorted multiset of transitions (s, a, s'): equal for a dataset and its cut twin."""
         rows = self.transitions
-        table = torch.cat([self.observations[rows], self.actions[rows], self.observations[rows + 1]], 1).numpy()
-        as_bytes = table.view(f"V{table.shape[1] * table.itemsize}").ravel()
+        parts = (self.observations[rows], self.actions[rows], self.observations[rows + 1])
+        table = np.concatenate([part.numpy().reshape(len(rows), -1).view(np.uint8) for part in parts], 1)
+        as_bytes = table.view(f"V{table.shape[1]}").ravel()
         return hashlib.sha256(np.sort(as_bytes).tobytes()).hexdigest()
 
 
+def void(actions: Tensor) -> Tensor:
+    """Boolean [...]: which actions [...] stand for none."""
+    return torch.isnan(actions) if actions.is_floating_point() else actions == NO_ACTION
+
+
+def void_at(values: Tensor, rows: Tensor) -> Tensor:
+    """Values [N, ...] that are void at some rows; changed in place."""
+    values[rows] = torch.nan if values.is_floating_point() else NO_ACTION
+    return values
+
+
+def filled(values: Tensor) -> np.ndarray:
+    """Values [N, ...] with 0 where they are void, for files."""
+    return torch.where(void(values), 0, values).numpy()
+
+
 def take(table: Tensor, rows: Tensor) -> Tensor:
-    """table[rows] for a table [N] or [N, D] and rows [...]. Square brackets take three to six times as long."""
+    """table[rows] for a table [N, ...] and rows [...]. Square brackets take three to six times as long."""
     return table.index_select(0, rows.reshape(-1)).reshape(*rows.shape, *table.shape[1:])

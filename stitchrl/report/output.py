@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from stitchrl.report.statistics import Estimate, Interval
-from stitchrl.report.tables import Entry, Table, words
+from stitchrl.report.tables import Entry, Table
 
 NAME = 16  # columns of a terminal that a name has at least
 GAP = 2  # columns between two of a table's, and more at its ends
@@ -18,7 +18,7 @@ SPECIAL |= {"±": r"$\pm$", ">": "$>$", "<": "$<$", "~": r"\textasciitilde{}", "
 
 
 def as_csv(table: Table) -> str:
-    """A number over seeds takes four columns: its mean, half of its interval, its seeds and how many are missing."""
+    """The table as CSV. An estimate takes four columns: mean, half of the interval, seeds, missing seeds."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
@@ -48,10 +48,11 @@ def _values(entry: Entry, width: int) -> list[Entry]:
 
 
 def as_latex(table: Table) -> str:
+    """The table as LaTeX for the package booktabs."""
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     sides = "".join("l" if all(isinstance(entry, str) for entry in column) else "r" for column in columns)
     lines = [" & ".join(map(_latex, table.columns))]
-    lines += [" & ".join(_latex(words(entry, table.digits)) for entry in row) for row in table.rows]
+    lines += [" & ".join(map(_latex, row)) for row in table.texts]
     head, *body = [f"{line} \\\\" for line in lines]
     return "\n".join(
         [
@@ -73,12 +74,15 @@ def _latex(text: str) -> str:
 
 
 def show(table: Table, columns: int | None) -> None:
-    """Print a table; what stands first in a row is not repeated.
+    """Print a table. A first entry that equals the one above it is left out.
 
-    columns: of the terminal, None for a pipe, where a line may be as long as it likes. In a terminal headings wrap, and
-    names too where there is little room. Numbers are never cut: a terminal that is too narrow for them breaks lines.
+    In a terminal headings wrap. Names wrap if there is little room. Numbers are never cut: if the terminal is too
+    narrow for them, it breaks lines.
+
+    Args:
+        columns: of the terminal; None for a pipe, where lines may have any length.
     """
-    texts = [[words(entry, table.digits) for entry in row] for row in table.rows]
+    texts = table.texts
     widths = []
     for i, heading in enumerate(table.columns):
         needed = [heading] if columns is None else heading.split()

@@ -1,28 +1,36 @@
-"""Worlds: an environment and the behaviour that data is collected with, for each body.
+"""Worlds: made from the settings of a file in conf/world/, or of a file of one's own."""
 
-A world is a module-level class with this shape (see `pointmaze.PointMaze`, `antmaze.AntMaze`):
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
-    name, maze, observation_dim, action_dim
-    control_step    seconds in a step
-    speed           metres per second that the behaviour walks at least, along the shortest path
-    envs           bodies that are simulated side by side in generation, by each worker
-    simulate(envs) -> Simulation
-    behaviour(envs) -> Behaviour
-    goal_observation(xy)     the whole observation [obs_dim] of a body at rest at xy
-"""
+from stitchrl.worlds.world import World
 
-from stitchrl.worlds.maze.ant import AntMaze
-from stitchrl.worlds.maze.point import PointMaze
-
-SUCCESS_RADIUS = 0.45  # metres, both bodies (Ghugare et al., 2024; gymnasium-robotics)
-
-World = PointMaze | AntMaze
-
-WORLDS: dict[str, type[PointMaze] | type[AntMaze]] = {"pointmaze": PointMaze, "antmaze": AntMaze}
+OF_CONFIGURATION = ("_target_", "name", "agents")  # what a world's file holds beside its constructor's keywords
 
 
-def make_world(name: str, maze: str) -> World:
-    """The world `name` with the maze `maze`. Raises ValueError if there is no such world or maze."""
-    if name not in WORLDS:
-        raise ValueError(f"dataset.world: {name!r} is not one of {', '.join(WORLDS)}")
-    return WORLDS[name](maze)
+def make_world(settings: Mapping[str, Any], maze: str | None = None) -> World:
+    """The world of a file in conf/world/.
+
+    Args:
+        settings: The file's values: `_target_`, the dotted path of a class; `name`; `agents`, settings that agents take
+            in this world; and keywords of the class.
+        maze: Which of its mazes, for a world that has several.
+
+    Raises:
+        ValueError: There is no such class or maze.
+    """
+    module, _, name = str(settings.get("_target_", "")).rpartition(".")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"world._target_: {settings.get('_target_')!r} cannot be imported: {error}") from error
+    keywords = {key: value for key, value in settings.items() if key not in OF_CONFIGURATION}
+    if maze is not None:
+        keywords["maze"] = maze
+    try:
+        inspect.signature(kind).bind(**keywords)
+    except TypeError as error:
+        raise ValueError(f"world: {error}; keywords of {settings['_target_']} expected, and dataset.maze") from error
+    return kind(**keywords)

@@ -1,4 +1,4 @@
-"""Episodes run through envs of simulated bodies: the one loop behind data collection and evaluation."""
+"""Vectorised rollouts: the one loop behind data collection and evaluation."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,26 +13,34 @@ from stitchrl.types import Simulation
 
 
 class Request(NamedTuple):
-    """An episode to be run: from `start` to `goal`, or to collect `target`, in at most `limit` steps.
+    """An episode that is to be run.
 
-    stays: whether it does not end at its goal, but runs to its limit.
+    Attributes:
+        number: Names the episode.
+        start: The achieved goal [D] that it begins with.
+        goal: The goal [D] that it is sent to.
+        limit: Steps at most.
+        rng: Whatever is random in the episode comes from here.
+        target: The return that is asked for, if one is.
+        stays: Whether it runs to its limit, and does not end at its goal.
     """
 
     number: int
-    start: np.ndarray  # [2] metres
-    goal: np.ndarray  # [2] metres; the start where a return is asked for
+    start: np.ndarray
+    goal: np.ndarray
     limit: int
     rng: np.random.Generator
-    target: float = float("nan")  # return
+    target: float = float("nan")
     stays: bool = False
 
 
 class Trajectory(NamedTuple):
-    """An episode that was run. Unless it stays, it ends at the first step that brings the body near its goal."""
+    """An episode that was run. Unless it stays, it ends at the first step that achieves its goal."""
 
     request: Request
-    observations: np.ndarray  # [T + 1, obs_dim] float32
-    actions: np.ndarray  # [T, act_dim] float32
+    observations: np.ndarray  # [T + 1, *shape]
+    achieved: np.ndarray  # [T + 1, D]
+    actions: np.ndarray  # [T, ...]
     reached: bool  # whether it ended at its goal
 
 
@@ -42,26 +50,33 @@ class Controller(Protocol):
     def begin(self, env: int, request: Request) -> None:
         """Begin an episode in `env`."""
 
-    def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray: ...
+    def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Actions [envs, ...] for observations [envs, *shape] at the step numbers [envs] of their episodes."""
+
+
+Success = Callable[[np.ndarray, np.ndarray], np.ndarray]  # achieved goals [B, D] and goals [B, D] -> boolean [B]
 
 
 class VectorRollout(NamedTuple):
-    """Environments of bodies and what acts in them."""
+    """Environments side by side, and what acts in them."""
 
     simulation: Simulation
     controller: Controller
 
 
 def run(
-    rollouts: Sequence[VectorRollout], requests: Iterable[Request], radius: float
+    rollouts: Sequence[VectorRollout], requests: Iterable[Request], success: Success
 ) -> Generator[Trajectory, None, None]:
     """Run all requests and yield each episode as it ends (not in the order of their numbers).
 
-    radius: metres from its goal at which an episode ends, unless it stays.
+    Each rollout runs in a thread of its own. MuJoCo and torch let go of Python's global lock while they work, so one
+    rollout acts while another one steps, and nothing travels between processes. Rollouts of one width give the same
+    episodes, to the last bit, whatever their number.
 
-    Each rollout runs in a thread of its own: MuJoCo and torch let go of Python's global lock while they work, so one
-    rollout's controller thinks while another's bodies move, and nothing travels between processes. Fleets of one width
-    give the same episodes, to the last bit, whatever their number.
+    Args:
+        rollouts: One for each thread.
+        requests: Taken one by one, as environments become free.
+        success: Which achieved goals count as which goals.
     """
     queue, taking, stop = iter(requests), Lock(), Event()
     ended: SimpleQueue[Trajectory | None] = SimpleQueue()
@@ -72,7 +87,7 @@ def run(
 
     def work(rollout: VectorRollout, dealt: Sequence[Request]) -> None:
         try:
-            for trajectory in _run(rollout, dealt, take, stop, radius):
+            for trajectory in _run(rollout, dealt, take, stop, success):
                 ended.put(trajectory)
         except BaseException:
             stop.set()
@@ -100,55 +115,76 @@ def run(
         future.result()
 
 
+class _Recording:
+    """Values of each environment at each step of its episode, [envs, steps, ...]."""
+
+    def __init__(self) -> None:
+        self._values: np.ndarray | None = None
+
+    def put(self, envs: np.ndarray, steps: np.ndarray, values: np.ndarray) -> None:
+        """Keep values [envs, ...] of the chosen environments at their steps [envs]."""
+        room = int(steps[envs].max(initial=-1)) + 1
+        if self._values is None:
+            self._values = np.zeros((len(values), room, *values.shape[1:]), values.dtype)
+        if room > (had := self._values.shape[1]):  # twice as much, so that copies stay few
+            more = np.zeros((len(values), max(room, 2 * had) - had, *values.shape[1:]), values.dtype)
+            self._values = np.concatenate([self._values, more], 1)
+        self._values[envs, steps[envs]] = values[envs]
+
+    def episode(self, env: int, count: int) -> np.ndarray:
+        """The first `count` values of an environment's episode."""
+        assert self._values is not None
+        return self._values[env, :count].copy()
+
+
 def _run(
-    rollout: VectorRollout, dealt: Sequence[Request], take: Callable[[], Request | None], stop: Event, radius: float
+    rollout: VectorRollout,
+    dealt: Sequence[Request],
+    take: Callable[[], Request | None],
+    stop: Event,
+    success: Success,
 ) -> Iterator[Trajectory]:
     """One rollout's episodes: of the requests that it is dealt, then of those that it takes.
 
-    The controller always sees all envs, used or not: the width of its batch is fixed.
+    The controller always sees all environments, used or not: the width of its batch is fixed.
     """
     simulation, controller = rollout
-    envs, observation_dim = simulation.observations.shape
+    envs = len(simulation.observations)
     running: list[Request | None] = [None] * envs
-    active = np.zeros(envs, bool)
-    steps = np.zeros(envs, np.int64)
-    goals = np.zeros((envs, 2))
-    limits = np.ones(envs, np.int64)
-    stays = np.zeros(envs, bool)
-    observations = np.zeros((envs, 1, observation_dim), np.float32)
-    actions: np.ndarray | None = None
+    active, stays = np.zeros(envs, bool), np.zeros(envs, bool)
+    steps, limits = np.zeros(envs, np.int64), np.ones(envs, np.int64)
+    goals = np.zeros(simulation.achieved.shape)
+    observations, achieved, actions = _Recording(), _Recording(), _Recording()
+
+    def record(which: np.ndarray) -> None:
+        observations.put(which, steps, simulation.observations)
+        achieved.put(which, steps, simulation.achieved)
 
     def begin(env: int, request: Request | None) -> None:
-        nonlocal observations, actions
         running[env], active[env], steps[env] = request, request is not None, 0
-        if request is None:
-            return
-        if request.limit >= observations.shape[1]:
-            more = np.zeros((envs, request.limit + 1 - observations.shape[1], observations.shape[2]), np.float32)
-            observations = np.concatenate([observations, more], 1)
-            if actions is not None:
-                actions = np.concatenate([actions, np.zeros((*more.shape[:2], actions.shape[2]), np.float32)], 1)
-        goals[env], limits[env], stays[env] = request.goal, request.limit, request.stays
-        simulation.reset(env, request.start)
-        observations[env, 0] = simulation.observations[env]
-        controller.begin(env, request)
+        if request is not None:
+            goals[env], limits[env], stays[env] = request.goal, request.limit, request.stays
+            simulation.reset(env, request.start)
+            record(np.array([env]))
+            controller.begin(env, request)
 
     for env, first in enumerate(dealt):
         begin(env, first)
-    everyone = np.arange(envs)
     while active.any() and not stop.is_set():
         action = controller.act(simulation.observations, steps)
-        if actions is None:
-            actions = np.zeros((*observations.shape[:2], action.shape[1]), np.float32)
-        actions[everyone, steps] = action
+        actions.put(np.flatnonzero(active), steps, action)
         simulation.step(action, active)
         steps += active
-        observations[everyone[active], steps[active]] = simulation.observations[active]
-        offset = simulation.observations[:, :2] - goals
-        reached = ~stays & (np.hypot(offset[:, 0], offset[:, 1]) <= radius)
+        record(np.flatnonzero(active))
+        reached = ~stays & success(simulation.achieved, goals)
         for env in np.flatnonzero(active & (reached | (steps >= limits))).tolist():
-            request, length = running[env], steps[env]
+            request, length = running[env], int(steps[env])
             assert request is not None
-            states, taken = observations[env, : length + 1].copy(), actions[env, :length].copy()
-            yield Trajectory(request, states, taken, bool(reached[env]))
+            yield Trajectory(
+                request,
+                observations.episode(env, length + 1),
+                achieved.episode(env, length + 1),
+                actions.episode(env, length),
+                bool(reached[env]),
+            )
             begin(env, take())

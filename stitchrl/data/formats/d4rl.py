@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from stitchrl import files
+from stitchrl.data.episodes import filled
 from stitchrl.data.formats.flat import READ, Rows, open_rows
 from stitchrl.data.formats.source import ROWS, Source
 
@@ -73,12 +74,13 @@ def _open(path: Path, file: h5py.File, columns: Sequence[int] | None, trust_mark
         for part in column.parts:
             _check_stored(path, key, part)
     shapes = {key: (column.shape, column.parts[0].dtype) for key, column in held.items()}
-    opened = open_rows(Rows(str(path), shapes, partial(_read, path)), columns, trust_marks)
+    metadata = _metadata(path, file)
+    opened = open_rows(Rows(str(path), shapes, partial(_read, path)), columns, trust_marks, ours=bool(metadata))
     read = {part.name.lstrip("/") for column in held.values() for part in column.parts}
     extra = _names(file, (*read, METADATA))
     return dataclasses.replace(
         opened,
-        metadata=_metadata(path, file),
+        metadata=metadata,
         origin=path.stem,
         notes=(*opened.notes, f"not read: {', '.join(extra)}") if extra else opened.notes,
     )
@@ -225,8 +227,8 @@ def write(path: Path, source: Source) -> list[str]:
         checked: dict[str, Any] = {"fletcher32": True, "chunks": True}  # a damaged file is found when it is read
         with h5py.File(beside, "w", libver=("v110", "v110")) as file:  # headers with checksums, too
             rows, ends = source.rows, (source.lengths + 1).cumsum() - 1
-            for key, width in (("observations", source.observation_dim), ("actions", source.action_dim)):
-                file.create_dataset(key, (rows, width), np.float32, **checked)
+            for key, column in (("observations", source.observations), ("actions", source.actions)):
+                file.create_dataset(key, (rows, *column.shape), column.dtype, **checked)
             file.create_dataset("rewards", (rows,), np.float32, **checked)
             terminated = np.zeros(len(ends), bool) if source.terminated is None else source.terminated
             for key, marked in (("terminals", ends[terminated]), ("timeouts", ends[~terminated])):
@@ -239,9 +241,9 @@ def write(path: Path, source: Source) -> list[str]:
             for episodes in source.stream(ROWS):
                 last = first + len(episodes)
                 file["observations"][first:last] = episodes.observations.numpy()
-                file["actions"][first:last] = episodes.actions.nan_to_num(0.0).numpy()
+                file["actions"][first:last] = filled(episodes.actions)
                 if episodes.rewards is not None:
-                    file["rewards"][first:last] = episodes.rewards.nan_to_num(0.0).numpy()
+                    file["rewards"][first:last] = filled(episodes.rewards)
                 first = last
 
     files.write(path, make)

@@ -17,6 +17,7 @@ What a file says of ends comes first:
    goal far beyond the usual ones. A caller who knows its columns also has marks compared with such jumps.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stitchrl.data.episodes import Episodes
-from stitchrl.data.formats.source import ROWS, Source, assemble, check_columns, differ, marks, spans
+from stitchrl.data.formats.source import ROWS, Column, Source, assemble, check_columns, differ, kept_type, marks, spans
 
 MARKS = ("timeouts", "terminals", "valids")
 READ = ("observations", "actions", "rewards", "next_observations", *MARKS)
@@ -60,15 +61,21 @@ class Ends(NamedTuple):
     notes: list[str]  # what was decided
 
 
-def open_rows(rows: Rows, columns: Sequence[int] | None, trust_marks: bool) -> Source:
+def open_rows(rows: Rows, columns: Sequence[int] | None, trust_marks: bool, ours: bool = False) -> Source:
     """The episodes of a file, whose name and notes of other kinds the caller adds.
 
-    columns: where the achieved goal stands in the observation, None where that is not known. trust_marks: marks are
-    not compared with jumps. Raises ValueError that names the file and the key.
+    Args:
+        rows: The file's columns.
+        columns: Where the achieved goal stands in the flattened observation. None where that is not known.
+        trust_marks: Whether marks are not compared with jumps.
+        ours: Whether stitchrl wrote the file.
+
+    Raises:
+        ValueError: It names the file and the key.
     """
     if not any(key in rows.shapes for key in (*MARKS, "next_observations")):
         raise ValueError(f"{rows.where}: neither 'timeouts' nor 'terminals': nothing tells where episodes end")
-    check_columns(rows.where, rows.shapes)
+    check_columns(rows.where, rows.shapes, ours)
     if rows.complete and tuple(rows.shapes["next_observations"][0]) != tuple(rows.shapes["observations"][0]):
         raise ValueError(f"{rows.where}: next_observations have another shape than observations")
     ends = find_ends(rows, columns, trust_marks)
@@ -82,13 +89,18 @@ def open_rows(rows: Rows, columns: Sequence[int] | None, trust_marks: bool) -> S
     return Source(
         rows.where,
         lengths[kept],
-        rows.shapes["observations"][0][1],
-        rows.shapes["actions"][0][1],
+        _column(rows, "observations", ours),
+        _column(rows, "actions", ours),
         "rewards" in rows.shapes,
-        chunks=lambda count: _chunks(rows, ends.rows, count),
+        chunks=lambda count: _chunks(rows, ends.rows, count, ours),
         notes=tuple(notes),
         terminated=None if ends.terminated is None else ends.terminated[kept],
     )
+
+
+def _column(rows: Rows, key: str, ours: bool) -> Column:
+    shape, dtype = rows.shapes[key]
+    return Column(tuple(shape[1:]), kept_type(key, shape[1:], dtype, ours))
 
 
 def find_ends(rows: Rows, columns: Sequence[int] | None, trust_marks: bool) -> Ends:
@@ -155,11 +167,12 @@ def _follow(rows: Rows, columns: Sequence[int]) -> tuple[np.ndarray, np.ndarray]
     """
     steps, breaks = np.zeros(len(rows)), np.zeros(len(rows), bool)
     keys = ["observations", "next_observations"] if rows.complete else ["observations"]
-    goal = [column for column in columns if column < rows.shapes["observations"][0][1]]
+    goal = [column for column in columns if column < math.prod(rows.shapes["observations"][0][1:])]
     begin = 0  # the row before those that are read next, once there is one
     before: dict[str, np.ndarray] = {}
     for read in rows.read(keys, _spans(len(rows))):
-        here = {key: np.concatenate([before[key], values]) if before else values for key, values in read.items()}
+        flat = {key: values.reshape(len(values), -1) for key, values in read.items()}
+        here = {key: np.concatenate([before[key], values]) if before else values for key, values in flat.items()}
         states, count = here["observations"], len(here["observations"])
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found when rows are read
             if rows.complete:
@@ -229,7 +242,7 @@ def _named(rows: Rows) -> str:
     return ", ".join(key for key in MARKS if key in rows.shapes) or "neither timeouts nor terminals"
 
 
-def _chunks(rows: Rows, ends: np.ndarray, count: int) -> Iterator[Episodes]:
+def _chunks(rows: Rows, ends: np.ndarray, count: int, ours: bool) -> Iterator[Episodes]:
     rows_of = np.diff(ends, prepend=-1)  # rows of each episode, those without a transition included
     transitions = rows_of - (0 if rows.complete else 1)
     begin = ends - rows_of + 1
@@ -250,5 +263,5 @@ def _chunks(rows: Rows, ends: np.ndarray, count: int) -> Iterator[Episodes]:
             actions = np.insert(actions, last_rows + 1, 0, axis=0)
             rewards = None if rewards is None else np.insert(rewards, last_rows + 1, 0)
         if len(lengths):
-            yield assemble(rows.where, number, states, actions, rewards, lengths)
+            yield assemble(rows.where, number, states, actions, rewards, lengths, ours)
         number += len(lengths)

@@ -25,7 +25,7 @@ from minari.data_collector import EpisodeBuffer
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats.minari_episodes import Notes, gather, read_arrow, read_hdf5
 from stitchrl.data.formats.minari_flat import COLUMNS, Decoding, Part, move, open_flat, stamp_of, write_flat
-from stitchrl.data.formats.source import ROWS, Source, spans
+from stitchrl.data.formats.source import ROWS, Column, Source, spans
 from stitchrl.files import check_parent, followed, scratch
 
 NAMESPACE = "stitchrl"
@@ -84,7 +84,7 @@ def open_source(dataset_id: str) -> Source:
         notes = Notes(frozenset(["options"]) if metadata else frozenset())  # ours are the contexts of the metadata
         held_in = place / "data" / "main_data.hdf5" if layout == "hdf5" else place / "data"
         episodes = read_hdf5(held_in, count) if layout == "hdf5" else read_arrow(place)
-        return Decoding(gather(held_in, episodes, count, notes), notes.sentences)
+        return Decoding(gather(held_in, episodes, count, notes, ours=bool(metadata)), notes.sentences)
 
     flat = open_flat(place, decode, steps + count)
 
@@ -95,11 +95,14 @@ def open_source(dataset_id: str) -> Source:
             part = [torch.from_numpy(np.array(flat.columns[key][a:b])) for key in COLUMNS]
             yield Episodes(part[0], part[1], part[2], torch.from_numpy(flat.lengths[first:last]))
 
+    def column(key: str) -> Column:
+        return Column(flat.columns[key].shape[1:], flat.columns[key].dtype)
+
     return Source(
         dataset_id,
         flat.lengths,
-        flat.columns["observations"].shape[1],
-        flat.columns["actions"].shape[1],
+        column("observations"),
+        column("actions"),
         rewarded=True,
         chunks=chunks,
         metadata=metadata,
@@ -140,7 +143,6 @@ def write(
     """
     place = followed(root() / dataset_id)
     place.parent.mkdir(parents=True, exist_ok=True)
-    bound = 1 if source.metadata else np.inf
     terminated = source.terminated if source.terminated is not None else np.zeros(len(source.lengths), bool)
     with scratch(place) as beside:
         with _written_to(beside), warnings.catch_warnings():
@@ -148,8 +150,8 @@ def write(
             dataset = minari.create_dataset_from_buffers(
                 dataset_id,
                 _buffers(source, terminated, options),  # type: ignore[arg-type]  # a list that need not be in memory
-                observation_space=gym.spaces.Box(-np.inf, np.inf, (source.observation_dim,), np.float32),
-                action_space=gym.spaces.Box(-bound, bound, (source.action_dim,), np.float32),
+                observation_space=_observation_space(source.observations),
+                action_space=_action_space(source),
                 author="stitchrl",
                 description=description,
                 data_format=layout,
@@ -164,6 +166,18 @@ def write(
     if source.terminated is None:
         notes.append("all episodes are truncated, since nothing is known of what ended them")
     return notes
+
+
+def _observation_space(column: Column) -> gym.Space:
+    low, high = (0, 255) if column.dtype == np.uint8 else (-np.inf, np.inf)
+    return gym.spaces.Box(low, high, column.shape, column.dtype.type)
+
+
+def _action_space(source: Source) -> gym.Space:
+    if source.actions.dtype.kind == "i":
+        return gym.spaces.Discrete(1 + max(int(episodes.actions.max()) for episodes in source.stream(ROWS)))
+    bound = 1 if source.metadata else np.inf
+    return gym.spaces.Box(-bound, bound, source.actions.shape, np.float32)
 
 
 @contextmanager

@@ -57,8 +57,8 @@ class Notes:
         return tuple(found)
 
 
-def gather(held_in: Path, episodes: Iterable[Steps], count: int, notes: Notes) -> Iterator[Part]:
-    """Many episodes at a time from one after another, each one checked."""
+def gather(held_in: Path, episodes: Iterable[Steps], count: int, notes: Notes, ours: bool) -> Iterator[Part]:
+    """Many episodes at a time from one after another, each one checked. ours: whether stitchrl wrote them."""
     kept: list[Steps] = []
     number = rows = 0
     before: Steps | None = None
@@ -70,8 +70,7 @@ def gather(held_in: Path, episodes: Iterable[Steps], count: int, notes: Notes) -
             raise ValueError(f"{where}: {found}; expected T + 1, T, T and T, T at least 1")
         for key in READ:
             column: np.ndarray = getattr(steps, key)
-            kinds = "fiub" if key == "terminations" else "fiu"
-            if column.dtype.kind not in kinds or column.ndim != (2 if key in ("observations", "actions") else 1):
+            if not _fits(key, column, ours):
                 raise ValueError(f"{where}: {key} are {column.dtype} of shape {column.shape}, expected rows of numbers")
             like = column.shape if before is None else getattr(before, key).shape
             if column.shape[1:] != like[1:]:
@@ -82,14 +81,25 @@ def gather(held_in: Path, episodes: Iterable[Steps], count: int, notes: Notes) -
         number, rows = number + 1, rows + lengths[0]
         if rows >= ROWS or number == count:
             void = [[steps.observations, _longer(steps.actions), _longer(steps.rewards)] for steps in kept]
-            columns = [np.concatenate(parts, dtype=np.float32) for parts in zip(*void, strict=True)]
+            columns = [np.concatenate(parts) for parts in zip(*void, strict=True)]
             taken = np.array([len(steps.actions) for steps in kept])
             terminated = np.array([bool(steps.terminations[-1]) for steps in kept])
             first = number - len(kept)
-            yield Part(assemble(str(held_in), first, columns[0], columns[1], columns[2], taken), terminated)
+            yield Part(assemble(str(held_in), first, columns[0], columns[1], columns[2], taken, ours), terminated)
             kept, rows = [], 0
     if number != count or count == 0:
         raise ValueError(f"{held_in}: {number} episodes, metadata.json has {count}; at least one is expected")
+
+
+def _fits(key: str, column: np.ndarray, ours: bool) -> bool:
+    """Whether an episode's column can be read: tables of numbers, columns of one, discrete actions, our own images."""
+    if column.dtype.kind not in ("fiub" if key == "terminations" else "fiu"):
+        return False
+    if key == "observations":
+        return column.ndim == 2 or (ours and column.ndim > 2)
+    if key == "actions":
+        return column.ndim == 2 or (column.ndim == 1 and column.dtype.kind in "iu")
+    return column.ndim == 1
 
 
 def _longer(values: np.ndarray) -> np.ndarray:

@@ -121,9 +121,10 @@ def write_flat(copy: Path, stamp: str, decoding: Decoding, rows: int) -> Flat:
                     values = _column(episodes, key)
                     if key not in opened:  # a plain file, not a memory map, which kills the process on a full disk
                         opened[key] = stack.enter_context(open(new / f"{key}.npy", "wb"))
-                        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, *values.shape[1:])}
+                        descr = np.lib.format.dtype_to_descr(values.dtype)
+                        header = {"descr": descr, "fortran_order": False, "shape": (rows, *values.shape[1:])}
                         np.lib.format.write_array_header_1_0(opened[key], header)  # type: ignore[arg-type]
-                    opened[key].write(np.ascontiguousarray(values, "<f4").data)
+                    opened[key].write(np.ascontiguousarray(values).data)
                 lengths.append(episodes.lengths.numpy())
                 terminated.append(ended)
                 written += len(episodes)

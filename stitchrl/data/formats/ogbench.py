@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from stitchrl import files
+from stitchrl.data.episodes import filled
 from stitchrl.data.formats import npz
 from stitchrl.data.formats.flat import READ, Rows, open_rows
-from stitchrl.data.formats.source import ROWS, Source, check_columns
+from stitchrl.data.formats.source import ROWS, Column, Source, check_columns
 
 VALIDATION = 20  # one in so many episodes stands in the -val.npz as well
 LONGEST_COMMENT = 65_535  # bytes
@@ -36,13 +37,14 @@ def open_source(path: Path, columns: Sequence[int] | None = None, trust_marks: b
                 names = ", ".join(name.removesuffix(".npy") for name in files_in)
                 raise ValueError(f"{path}: no array {key!r}; it holds {names or 'nothing'}")
         headers = npz.read_headers(path, archive, held)
-        check_columns(str(path), headers)
+        metadata = _metadata(path, comment)
+        check_columns(str(path), headers, ours=bool(metadata))
         npz.check_ratio(path, archive, [key for key in TABLES if key in held])
-    opened = open_rows(Rows(str(path), headers, partial(_read, path)), columns, trust_marks)
+    opened = open_rows(Rows(str(path), headers, partial(_read, path)), columns, trust_marks, ours=bool(metadata))
     extra = [name.removesuffix(".npy") for name in files_in if name.removesuffix(".npy") not in held]
     return dataclasses.replace(
         opened,
-        metadata=_metadata(path, comment),
+        metadata=metadata,
         origin=path.stem,
         notes=(*opened.notes, f"not read: {', '.join(extra)}") if extra else opened.notes,
         terminated=None,  # terminals mark an episode's last row, whatever ended it
@@ -108,14 +110,15 @@ def _columns(source: Source, beginning: int) -> dict[str, Any]:
         for episodes in source.stream(ROWS):
             skipped = max(0, beginning - first)
             if skipped < len(episodes.lengths):
-                yield getattr(episodes, key)[int(episodes.first[skipped]) :].nan_to_num(0.0).numpy()
+                values = getattr(episodes, key)[int(episodes.first[skipped]) :]
+                yield filled(values) if key == "actions" else values.numpy()
             first += len(episodes.lengths)
 
-    def header(width: int) -> npz.Header:
-        return npz.Header((len(terminals), width), np.dtype(np.float32))
+    def header(column: Column) -> npz.Header:
+        return npz.Header((len(terminals), *column.shape), column.dtype)
 
     return {
-        "observations": (header(source.observation_dim), rows("observations")),
-        "actions": (header(source.action_dim), rows("actions")),
+        "observations": (header(source.observations), rows("observations")),
+        "actions": (header(source.actions), rows("actions")),
         "terminals": (npz.Header(terminals.shape, terminals.dtype), [terminals]),
     }

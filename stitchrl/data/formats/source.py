@@ -1,37 +1,61 @@
 """A stored dataset, opened: whatever its format, whole episodes are read from it in order, some at a time."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from stitchrl.data.episodes import Episodes
+from stitchrl.data.episodes import Episodes, void_at
 
 ROWS = 200_000  # read at a time when a dataset streams
 ALL = 2**62
+
+
+class Column(NamedTuple):
+    """The values that a dataset holds of each step."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are in a step."""
+        return math.prod(self.shape)
+
+    @classmethod
+    def of(cls, values: Tensor) -> "Column":
+        """Of values [N, *shape]."""
+        return cls(tuple(values.shape[1:]), values[:0].numpy().dtype)
 
 
 @dataclass(frozen=True)
 class Source:
     """What is known of a dataset before its rows are read, and how to read them.
 
-    lengths: [episodes] int64, transitions in each. chunks: about so many rows at a time, whole episodes in order, as
-    often as one likes. metadata: what stitchrl stored with the dataset (manifest, certificate), or {}. origin: what its
-    format says of where it comes from, by which its tasks may be known. notes: what was decided in reading it, and what
-    it holds that other formats do not take. terminated: [episodes] bool, whether each was ended by its world and not by
-    a limit of time; None where that is not known.
+    Attributes:
+        name: As it was asked for.
+        lengths: [episodes] int64, transitions in each.
+        observations, actions: What a step holds of them, as `Episodes` has it.
+        rewarded: Whether there are rewards.
+        chunks: About so many rows at a time, whole episodes in order, as often as one likes.
+        metadata: What stitchrl stored with the dataset (manifest, certificate), or {}.
+        origin: What its format says of where it comes from. Its tasks may be known by it.
+        notes: What was decided in reading it, and what it holds that other formats do not take.
+        terminated: [episodes] bool, whether each was ended by its world and not by a limit of time. None where that is
+            not known.
     """
 
     name: str
     lengths: np.ndarray
-    observation_dim: int
-    action_dim: int
+    observations: Column
+    actions: Column
     rewarded: bool
     chunks: Callable[[int], Iterator[Episodes]]
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -80,8 +104,8 @@ def of_episodes(name: str, episodes: Episodes, metadata: dict[str, Any]) -> Sour
     return Source(
         name,
         episodes.lengths.numpy(),
-        episodes.observations.shape[1],
-        episodes.actions.shape[1],
+        Column.of(episodes.observations),
+        Column.of(episodes.actions),
         episodes.rewards is not None,
         lambda rows: iter([episodes]),
         metadata,
@@ -106,16 +130,27 @@ def assemble(
     actions: np.ndarray,
     rewards: np.ndarray | None,
     lengths: np.ndarray,
+    ours: bool = False,
 ) -> Episodes:
-    """Episodes of rows laid end to end, T + 1 to an episode; what stands in actions and rewards of last rows is void.
+    """Episodes of rows laid end to end, T + 1 to an episode. What stands in actions and rewards of last rows is void.
 
-    first: number of the first one, for errors. ValueError names an episode that holds a number that is none.
+    Args:
+        where: Names the file, for errors.
+        first: Number of the first episode, for errors.
+        observations, actions, rewards, lengths: As the file holds them.
+        ours: As of `kept_type`.
+
+    Raises:
+        ValueError: It names an episode that holds a number that is none.
     """
     last = (lengths + 1).cumsum() - 1
 
     def column(key: str, values: np.ndarray) -> Tensor:
         with np.errstate(over="ignore", invalid="ignore"):  # found below
-            held = torch.from_numpy(np.array(values, np.float32))  # a copy: void rows are overwritten
+            kept = kept_type(key, values.shape[1:], values.dtype, ours)
+            held = torch.from_numpy(np.array(values, kept))  # a copy: void rows are overwritten
+        if not held.is_floating_point():
+            return held if key == "observations" else void_at(held, torch.from_numpy(last))
         if key != "observations":
             held[last] = 0
         # A sum is finite if all its terms are, and costs one pass; only a suspicion is looked into.
@@ -136,12 +171,29 @@ def assemble(
     )
 
 
-def check_columns(where: str, shapes: Mapping[str, tuple[Sequence[int], np.dtype]]) -> None:
+def kept_type(key: str, shape: Sequence[int], dtype: np.dtype, ours: bool) -> np.dtype:
+    """The type in which values are held: float32 but for discrete actions, and planes and pixels of our own worlds.
+
+    Args:
+        key: What the values are.
+        shape: Of a step.
+        dtype: As the file holds them.
+        ours: Whether stitchrl wrote the file.
+    """
+    if key == "actions" and not shape and dtype.kind in "iu":
+        return np.dtype(np.int64)
+    return dtype if key == "observations" and dtype == np.uint8 and ours else np.dtype(np.float32)
+
+
+def check_columns(where: str, shapes: Mapping[str, tuple[Sequence[int], np.dtype]], ours: bool = False) -> None:
     """ValueError unless observations and actions are tables of numbers, all others columns, equally long.
 
-    shapes: shape and dtype of each. Columns may be [N] or [N, 1].
+    Args:
+        where: Names the file, for errors.
+        shapes: Shape and dtype of each. Columns may be [N] or [N, 1], discrete actions [N].
+        ours: Whether stitchrl wrote the file. Only then what each number of an image stands for can be known.
     """
-    if len(shape := shapes["observations"][0]) > 2:
+    if len(shape := shapes["observations"][0]) > 2 and not ours:
         raise ValueError(
             f"{where}: images are not supported; observations have shape {tuple(shape)}, expected a row of numbers for "
             "each step"
@@ -151,7 +203,9 @@ def check_columns(where: str, shapes: Mapping[str, tuple[Sequence[int], np.dtype
         if dtype.kind not in ("f", "i", "u") and not (dtype.kind == "b" and key not in ("observations", "actions")):
             raise ValueError(f"{where}: {key} are of type {dtype}, expected numbers")
         table = key in ("observations", "actions", "next_observations", "achieved_goal")
-        if not (len(shape) == 2 and shape[1] > 0 if table else len(shape) == 1 or tuple(shape[1:]) == (1,)):
+        discrete = key == "actions" and len(shape) == 1 and dtype.kind in "iu"
+        whole = discrete or (len(shape) >= 2 and 0 not in shape[1:])  # more than a table can only be ours
+        if not (whole if table else len(shape) == 1 or tuple(shape[1:]) == (1,)):
             expected = "a row of numbers" if table else "one number"
             raise ValueError(f"{where}: {key} have shape {tuple(shape)}, expected {expected} for each step")
         if shape[0] != rows:

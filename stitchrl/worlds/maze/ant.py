@@ -5,7 +5,9 @@ The observation is 29-d as in D4RL: x, y, then the 27 numbers of `AntMaze_*-v5`;
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
+import gymnasium
 import mujoco
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from stitchrl.worlds.maze.ant_controller import Actor, features, motors
 from stitchrl.worlds.maze.maps import Maze
 from stitchrl.worlds.maze.robotics import AntMazeEnv
 from stitchrl.worlds.maze.waypoints import ActionNoise, Waypoints
+from stitchrl.worlds.maze.world import MazeWorld
 from stitchrl.worlds.rollout import Request
 
 WEIGHTS = Path(__file__).parent / "ant_controller.safetensors"
@@ -22,15 +25,23 @@ PHYSICS_STEPS = 5  # of 0.01 s in a control step
 ACTION_GRID = 1024  # steps in one unit of action: far coarser than rounding errors, far finer than the noise
 
 
-class AntMaze:
+class AntMaze(MazeWorld):
+    """An ant with eight joints."""
+
     name = "antmaze"
-    observation_dim, action_dim = 29, 8
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (29,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (8,), np.float32)
     control_step = 0.05
     speed = 1.4
     envs = 32
+    body: ClassVar = {
+        "Body": "ant, physics of Gymnasium-Robotics' `AntMaze-v5`",
+        "Observation": "29 numbers: x, y (m), then the 27 of `AntMaze-v5` without contact forces",
+        "Action": "8 torques in [-1, 1], 0.05 s per step",
+    }
 
     def __init__(self, maze: str):
-        self.maze = Maze(maze, scale=4.0)
+        super().__init__(maze, scale=4.0)
 
     def simulate(self, envs: int) -> "AntSimulation":
         return AntSimulation(self.environment().model, envs)
@@ -38,9 +49,10 @@ class AntMaze:
     def behaviour(self, envs: int) -> "AntBehaviour":
         return AntBehaviour(envs, self.maze)
 
-    def goal_observation(self, xy: np.ndarray) -> np.ndarray:
+    def goal_observation(self, goal: np.ndarray) -> np.ndarray:
+        """The body at rest."""
         pose = [0.75, 1, *np.zeros(11)]  # the height, orientation and joints that AntMaze resets to
-        return np.array([*xy, *pose, *np.zeros(14)], np.float32)
+        return np.array([*goal, *pose, *np.zeros(14)], np.float32)
 
     def environment(self) -> AntMazeEnv:
         """The Gymnasium environment that the physics is taken from."""
@@ -56,7 +68,7 @@ class AntSimulation:
     def __init__(self, model: mujoco.MjModel, envs: int):
         self._model = model
         self._data = [mujoco.MjData(model) for _ in range(envs)]
-        self.observations = np.zeros((envs, AntMaze.observation_dim), np.float32)
+        self.observations = np.zeros((envs, *AntMaze.observation_space.shape), np.float32)
 
     @property
     def achieved(self) -> np.ndarray:
@@ -92,7 +104,7 @@ class AntBehaviour:
 
     def __init__(self, envs: int, maze: Maze, radius: float = 1.0, jitter: float = 0.5):
         self._waypoints = Waypoints(envs, maze, radius, jitter)
-        self._noise = ActionNoise(envs, AntMaze.action_dim, std=0.2)
+        self._noise = ActionNoise(envs, dim=8, std=0.2)
         self._actor = Actor()
         self._actor.load_state_dict(load_file(WEIGHTS))
         self._actor.double()

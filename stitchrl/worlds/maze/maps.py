@@ -5,10 +5,11 @@ Rows count from the top and columns from the left, as in gymnasium-robotics; x g
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-Cell = tuple[int, int]  # row, column
+Cell = tuple[int, ...]  # row, column
 
 MAPS = {
     "umaze": (
@@ -124,6 +125,23 @@ class Maze:
             centres = np.array([self.to_xy(cell) for cell in self.cells])
             number[lost] = np.abs(xy[lost][:, None] - centres).max(-1).argmin(-1)
         return number
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """As `nearest_cell`, so that a maze is `types.Walls`."""
+        return self.nearest_cell(points)
+
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """Walls, a rectangle for each run of them in a row. Of the outer ones, which say nothing, a part is shown."""
+        rows, columns = self.free.shape
+        rectangles = []
+        for row, free in enumerate(self.free):
+            edges = np.flatnonzero(np.diff(np.concatenate([[True], free, [True]])))
+            for first, last in edges.reshape(-1, 2):
+                x, y = self.to_xy((row, int(first))) - self.scale / 2
+                rectangles.append([float(x), float(y), float((last - first) * self.scale), self.scale])
+        x, y = (self.scale * (count / 2 - 0.7) for count in (columns, rows))
+        return {"rectangles": rectangles, "extent": [-x, x, -y, y]}
 
     @cached_property
     def adjacent(self) -> np.ndarray:

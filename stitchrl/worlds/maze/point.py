@@ -1,7 +1,9 @@
 """The point mass: gymnasium-robotics' `PointMaze_*-v3` physics, with a PD controller as behaviour."""
 
 import os
+from typing import ClassVar
 
+import gymnasium
 import mujoco
 import mujoco.rollout
 import numpy as np
@@ -9,18 +11,27 @@ import numpy as np
 from stitchrl.worlds.maze.maps import Maze
 from stitchrl.worlds.maze.robotics import PointMazeEnv
 from stitchrl.worlds.maze.waypoints import ActionNoise, Waypoints
+from stitchrl.worlds.maze.world import MazeWorld
 from stitchrl.worlds.rollout import Request
 
 
-class PointMaze:
+class PointMaze(MazeWorld):
+    """A point mass. It is observed by position and velocity (m, m/s), and acts by a force."""
+
     name = "pointmaze"
-    observation_dim, action_dim = 4, 2  # position and velocity (m, m/s); force
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
     control_step = 0.01
     speed = 3.0
     envs = 256
+    body: ClassVar = {
+        "Body": "point mass, physics of Gymnasium-Robotics' `PointMaze-v3`",
+        "Observation": "4 numbers: x, y (m), vx, vy (m/s)",
+        "Action": "2 forces in [-1, 1], 0.01 s per step",
+    }
 
     def __init__(self, maze: str):
-        self.maze = Maze(maze, scale=1.0)
+        super().__init__(maze, scale=1.0)
 
     def simulate(self, envs: int) -> "PointSimulation":
         return PointSimulation(self.environment().model, envs)
@@ -28,8 +39,9 @@ class PointMaze:
     def behaviour(self, envs: int) -> "PointBehaviour":
         return PointBehaviour(envs, self.maze)
 
-    def goal_observation(self, xy: np.ndarray) -> np.ndarray:
-        return np.array([*xy, 0, 0], np.float32)
+    def goal_observation(self, goal: np.ndarray) -> np.ndarray:
+        """The body at rest."""
+        return np.array([*goal, 0, 0], np.float32)
 
     def environment(self) -> PointMazeEnv:
         """The Gymnasium environment that the physics is taken from."""
@@ -76,7 +88,7 @@ class PointBehaviour:
 
     def __init__(self, envs: int, maze: Maze):
         self._waypoints = Waypoints(envs, maze, radius=0.1, jitter=0.2)
-        self._noise = ActionNoise(envs, PointMaze.action_dim, std=0.5)
+        self._noise = ActionNoise(envs, dim=2, std=0.5)
 
     def begin(self, env: int, request: Request) -> None:
         """Begin an episode in `env`."""

@@ -9,13 +9,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
+from stitchrl.benchmark.benchmark import make_benchmark
 from stitchrl.settings import CONF
-from stitchrl.types import DatasetSpec
-from stitchrl.worlds.maze.maps import Maze
+from stitchrl.spec import DatasetSpec
 
 DATASETS = CONF / "dataset"
 JUDGING = ("min_episodes", "control")
@@ -27,11 +28,18 @@ def plain(spec: DatasetSpec) -> dict[str, Any]:
     return json.loads(json.dumps(spec.as_dict()))
 
 
+def renewed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain values of a stored specification as they are written today."""
+    rewards = [{"place": reward.get("place", reward.get("cell")), "rate": reward["rate"]}
+               for reward in values.get("rewards", [])]  # fmt: skip
+    return {**values, "rewards": rewards}
+
+
 def differing(values: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
     """The keys by which the data of a stored specification, `plain` values, are others than those of `spec`."""
     # A dataset that was stored before a field was thought of has that field's default.
     defaults = {field.name: field.default for field in fields(spec) if field.default is not MISSING}
-    stored, now = json.loads(json.dumps(defaults)) | dict(values), plain(spec)
+    stored, now = json.loads(json.dumps(defaults)) | renewed(values), plain(spec)
     return [key for key in now if key not in JUDGING and stored.get(key) != now[key]]
 
 
@@ -61,11 +69,11 @@ def check_name(spec: DatasetSpec) -> None:
 
 
 def _check(spec: DatasetSpec, subject: str) -> None:
-    name = f"{spec.world}_{spec.maze}_{spec.split}"
+    name = "_".join(filter(None, (spec.world, spec.maze, spec.split)))
     if not (DATASETS / f"{name}.yaml").is_file():
         return
-    values = _load(name)
-    ours = DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
+    values = load(name)
+    ours = make_benchmark(values).spec
     if others := [key for key in differing(plain(ours), spec) if key not in IN_THE_NAME]:
         raise ValueError(
             f"{subject} is the name of the package's own {name}, which has another {', '.join(others)}; give yours "
@@ -73,8 +81,12 @@ def _check(spec: DatasetSpec, subject: str) -> None:
         )
 
 
-def _load(name: str) -> dict[str, Any]:
-    """A file's own values, on top of those of the file that it builds on."""
+def load(name: str) -> dict[str, Any]:
+    """The values of one of the package's own files in conf/dataset, on top of those of the files that it builds on.
+
+    The same values as Hydra's, without Hydra.
+    """
     values = yaml.safe_load((DATASETS / f"{name}.yaml").read_text(encoding="utf-8"))
-    bases = [base for base in values.pop("defaults", []) if base != "_self_"]
-    return {key: value for base in bases for key, value in _load(base).items()} | values
+    defaults = [base for base in values.pop("defaults", []) if isinstance(base, str) and base != "_self_"]
+    bases = [str(PurePosixPath(name).parent / base.partition("@")[0]) for base in defaults]
+    return {key: value for base in bases for key, value in load(base).items()} | values

@@ -1,0 +1,1 @@
+"""Instruments: what is measured of a run while it trains, one file each."""
