@@ -219,7 +219,7 @@ def test_the_tasks_of_the_audits_page_are_a_tasks_file(workshop: Path) -> None:
     assert read.columns == (0, 1) and [task.name for task in read.tasks] == ["left-to-right"]
     (returns,) = [text for text in blocks(ROOT / "docs" / "audit.md", "yaml") if "target" in text]
     (workshop / "returns.yaml").write_text("achieved_goal: {columns: [0, 1]}\n" + returns)
-    assert [task.target for task in read_tasks(workshop / "returns.yaml").returns] == [100]
+    assert [task.target for task in read_tasks(workshop / "returns.yaml").tasks] == [100]
 
 
 def test_the_citation_is_of_this_version_and_licence() -> None:

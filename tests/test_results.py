@@ -41,7 +41,7 @@ def shown(estimate: Estimate, digits: int = 2) -> str:
 CAUSAL = {
     "cloning": "gcbc",
     "cloning with temporal augmentation": "gcbc_stitch",
-    "cloning with jumps straight on (`goals=direct`)": "gcbc_direct",
+    "cloning with jumps that lead on (`goals=direct`)": "gcbc_direct",
     "DT, 15,000 updates of width 64": "dt",
     "DT with temporal augmentation": "dt_stitch",
     "HIQL, 50,000 updates of 2 x 128": "hiql",
@@ -92,7 +92,7 @@ def test_the_papers_table(script: Callable[[str], ModuleType]) -> None:
     ways = {
         "RvS": ("RvS", "future"),
         "RvS, augmented": ("RvS", "stitch"),
-        "RvS, jumps straight on": ("RvS", "direct"),
+        "RvS, jumps that lead on": ("RvS", "direct"),
         "DT": ("DT", "future"),
         "DT, augmented": ("DT", "stitch"),
         "floor: goal-blind RvS": ("goal-blind", "future"),
