@@ -9,9 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from stitchrl.command import CONF, dataset_spec, plain
-from stitchrl.factory import joined_twin
-from stitchrl.types import DatasetSpec
+from stitchrl.benchmark.official import joined_twin
+from stitchrl.command import CONF, benchmark_of, plain
+from stitchrl.spec import DatasetSpec
 
 FILES = sorted(CONF.rglob("*.yaml"))
 DATASETS = [path.stem for path in FILES if path.parent.name == "dataset"]
@@ -23,13 +23,13 @@ def load(path: Path) -> dict:
     bases = [base for base in values.get("defaults", []) if isinstance(base, str) and base != "_self_"]
     if path.parent != CONF and bases and bases != ["optuna"]:  # which is no file of ours
         del values["defaults"]
-        values = load(path.with_name(f"{bases[0]}.yaml")) | values
+        values = load(path.parent / f"{bases[0].partition('@')[0]}.yaml") | values
     return values
 
 
 def spec(name: str) -> DatasetSpec:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return dataset_spec(plain(compose("generate", [f"dataset={name}"]))["dataset"])
+        return benchmark_of(plain(compose("generate", [f"dataset={name}"]))).spec
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -42,6 +42,17 @@ def test_a_file_lists_the_keywords_of_what_it_configures(path: Path) -> None:
         of_returns = set() if path.stem.split("_")[-1].startswith("returns") else {"rewards", "targets", "horizon"}
         of_others = {"source"}  # their files name it, ours do not
         assert set(values) == {field.name for field in fields(DatasetSpec)} - of_returns - of_others
+    elif group == "base":
+        assert set(values) < {field.name for field in fields(DatasetSpec)}
+    elif group == "world":
+        given = inspect.signature(get_class(values.pop("_target_"))).parameters
+        assert set(values) - {"name", "agents"} == set(given) - {"maze"}
+        assert values["name"] == path.stem == get_class(load(path)["_target_"]).name
+    elif group == "instruments":
+        ((name, keywords),) = values.items()
+        assert name == path.stem
+        parameters = inspect.signature(get_class(keywords.pop("_target_"))).parameters
+        assert set(keywords) == set(parameters)
     elif group == "budget":
         assert set(values) == {"steps", "hidden_dims", "batch_size", "evaluations", "episodes"}
     elif group == "sweeper":
