@@ -135,7 +135,7 @@ def test_an_agent_whose_code_is_edited_is_trained_anew_from_the_first_update(
     (lab / "conf" / "agent" / "mine.yaml").write_text("defaults: [gcbc]\n_target_: mylab.agent.Mine\n")
     monkeypatch.syspath_prepend(lab)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr("stitchrl.experiment.LOG_EVERY", 10)
+    monkeypatch.setattr("stitchrl.training.LOG_EVERY", 10)
 
     def start(status: int = 0) -> str:
         for name in ("mylab", "mylab.agent", "mylab.layers", "mylab.sub.helpers", "local_tools"):

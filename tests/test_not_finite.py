@@ -12,7 +12,7 @@ from test_evaluate import WORLD, Walkers
 from test_learner import make_batches, make_learner, train
 from torch import Tensor
 
-from stitchrl import __main__, experiment
+from stitchrl import __main__, training
 from stitchrl.agents.gcbc import GCBC
 from stitchrl.evaluate import PolicyController
 from stitchrl.finite import NotFinite, check_finite
@@ -76,7 +76,7 @@ def test_the_update_is_named_exactly_though_it_is_noticed_later_and_the_good_che
 
 @folder
 def test_a_logged_value_that_is_not_finite_fails_the_run_though_the_loss_is_finite(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(experiment, "LOG_EVERY", 7)
+    monkeypatch.setattr(training, "LOG_EVERY", 7)
     spoil(monkeypatch, lambda loss, parts, number: (loss, parts | {"odd": math.nan if number > 12 else 0.5}))
     assert command(__main__, monkeypatch, *RUN) == 2
     assert failed(capsys, tmp_path) == "update 14: train/odd is nan; finite numbers expected"

@@ -8,13 +8,13 @@ from omegaconf import OmegaConf
 
 from stitchrl import settings
 from stitchrl.command import CONF, checked, identity, plain
-from stitchrl.experiment import Settings
 from stitchrl.learner import Precision
-from stitchrl.types import DatasetSpec
-from stitchrl.worlds import WORLDS
+from stitchrl.spec import DatasetSpec
+from stitchrl.training import Settings
 from stitchrl.worlds.maze.maps import MAPS
 
 RETURNS = "dataset=pointmaze_umaze_returns"
+WORLDS = sorted(path.stem for path in (CONF / "world").glob("*.yaml"))
 AGENTS = sorted(path.stem for path in (CONF / "agent").glob("*.yaml"))
 
 
@@ -69,9 +69,9 @@ def refused(*overrides: str, name: str = "config") -> str:
         ("dataset.contexts=[{reset: some, goal: all}]", "dataset.contexts[0].reset: 'some' given"),
         ("dataset.contexts=[all]", "dataset.contexts[0]: 'all' given, expected the keys reset, goal"),
         ("dataset.seen=[[[1,1],[1]]]", "dataset.seen[0][1]: [1] given, expected a list of 2"),
-        ("dataset.seen=[[[0,0],[1,1]]]", "dataset.seen: cell [0, 0] of maze 'umaze' is not a free cell"),
+        ("dataset.seen=[[[0,0],[1,1]]]", "dataset.seen: [0, 0] is no free place of world pointmaze, maze 'umaze'"),
         ("dataset.split=a/b", "dataset.split: 'a/b' given, expected letters and digits"),
-        ("dataset.world=nope", "dataset.world: 'nope' is not one of pointmaze, antmaze"),
+        ("dataset.world=nope", "dataset.world: 'nope' is not one of antmaze, pointmaze"),
         ("dataset.maze=nope", "dataset.maze: 'nope' is not one of umaze, medium"),
         ("~seed", "seed: missing"),
     ],
@@ -87,7 +87,7 @@ def test_a_setting_that_cannot_be_is_named_with_what_was_expected(override: str,
             ["dataset=pointmaze_umaze_returns", "dataset.targets=[{start: [1,2], value: 1}]"],
             "dataset.targets[0].expect",
         ),
-        ([RETURNS, "dataset.rewards=[{cell: [1,1], rate: much}]"], "dataset.rewards[0].rate"),
+        ([RETURNS, "dataset.rewards=[{place: [1,1], rate: much}]"], "dataset.rewards[0].rate"),
         (["goals=stitch", "goals.p=0"], "goals.p: 0 given, expected a number in (0, 1]"),
         (["goals=stitch", "goals.hops=0"], "goals.hops: 0 given"),
         (["agent=gciql", "agent.discount=1"], "agent.discount: 1 given, expected a number in (0, 1)"),
@@ -152,8 +152,8 @@ def test_the_table_knows_what_there_is() -> None:
         return set(str(caught.value).partition("there are ")[2].split(", "))
 
     assert known(settings.DATASET) == {field.name for field in fields(DatasetSpec)}
-    assert known(settings.EXPERIMENT) == set(values())
-    assert known(settings.GENERATE) == set(values(name="generate"))
+    assert known(settings.EXPERIMENT) == {*values(), "world"}
+    assert known(settings.GENERATE) == {*values(name="generate"), "world"}
     for override, choices in (
         ("dataset.world=?", WORLDS),
         ("dataset.maze=?", MAPS),
