@@ -11,11 +11,10 @@ import csv
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
 
+from stitchrl import official
 from stitchrl.audit.certificate import certify
 from stitchrl.audit.positions import Positions
-from stitchrl.command import CONF
 from stitchrl.factory import collect, make_tasks
 from stitchrl.files import write_csv
 from stitchrl.types import DatasetSpec
@@ -28,8 +27,7 @@ TRANSITIONS, MIN_EPISODES = 150_000, 10  # as in the Makefile
 
 def row(seed: int) -> dict[str, str]:
     """What the certificate says of the dataset of this seed."""
-    values = OmegaConf.to_object(OmegaConf.load(CONF / "dataset" / "antmaze_umaze_joined.yaml"))
-    assert isinstance(values, dict)
+    values = official.load("antmaze_umaze_joined")
     values |= {"transitions": TRANSITIONS, "seed": seed, "min_episodes": MIN_EPISODES}
     spec = DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
     world = make_world(spec.world, spec.maze)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints errors itself; it looks when it is imported
@@ -189,12 +189,29 @@ def help_text(usage: str, name: str) -> str:
     """What can be chosen and set. Hydra's own text takes it most of a second to put together."""
     values = (CONF / f"{name}.yaml").read_text(encoding="utf-8").partition("- _self_\n")[2].partition("\nhydra:\n")[0]
     lines = [usage, "Choices, each a file in conf/:\n"]
-    for group in ("experiment", "dataset", "agent", "goals", "budget") if name == "config" else ("dataset",):
-        names = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
-        title = "+experiment=" if group == "experiment" else f"{group}="
-        lines.append(textwrap.fill(names, 100, initial_indent=f"  {title:13}", subsequent_indent=" " * 15))
+    for group in ("experiment", "agent", "goals", "budget", "dataset") if name == "config" else ("dataset",):
+        names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        if group == "dataset":
+            lines += _datasets(names)
+        else:
+            title = "+experiment=" if group == "experiment" else f"{group}="
+            lines.append(
+                textwrap.fill(", ".join(names), 100, initial_indent=f"  {title:13}", subsequent_indent=" " * 15)
+            )
     lines += ["\nSettings, each given as key=value:", textwrap.indent(values, "  ")]
     lines.append(
         "The keys of a choice are given as agent.lr=1e-3; --cfg job shows them all, --hydra-help Hydra's options."
     )
     return "\n".join(lines)
+
+
+def _datasets(names: Sequence[str]) -> list[str]:
+    """Lines of a table: a row for each world and maze, with the splits that there are."""
+    splits: dict[str, list[str]] = {}
+    for name in names:
+        place, _, split = name.rpartition("_")
+        splits.setdefault(place, []).append(split)
+    lines = ["  dataset=     <world>_<maze>_<split>, as in dataset=pointmaze_medium_cut3:"]
+    for place, found in splits.items():
+        lines.append(f"    {place:18} {' '.join(found)}" if place else f"    {' '.join(found)}")
+    return lines

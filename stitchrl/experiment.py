@@ -27,6 +27,7 @@ from stitchrl.log import Log
 from stitchrl.status import is_finished, make_origin
 from stitchrl.summary import summarise
 from stitchrl.training import Evaluation, Settings, Training, prepare, train
+from stitchrl.worlds.world import plane
 
 PER_RUN = ("summary.json", "calibration.csv")  # files that a run that begins anew takes away
 
@@ -189,11 +190,6 @@ def _tracks(last: Evaluation) -> dict[str, np.ndarray]:
         "task": np.array([row["task"] for row in rows]),
         "success": np.array([row["success"] for row in rows]),
     }
-
-
-def plane(achieved: np.ndarray) -> np.ndarray:
-    """The first two numbers [N, 2] of achieved goals [N, D]; 0 for a second one that they have not."""
-    return np.pad(achieved[:, :2], ((0, 0), (0, max(0, 2 - achieved.shape[1]))))
 
 
 def _commit() -> str | None:

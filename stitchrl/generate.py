@@ -28,8 +28,9 @@ def main(config: DictConfig) -> None:
     import numpy as np
 
     from stitchrl.benchmark import store
+    from stitchrl.cards.card import write_card
     from stitchrl.data.formats import minari
-    from stitchrl.report.card import write_card
+    from stitchrl.worlds.world import plane
 
     values = checked(plain(config))
     benchmark = benchmark_of(values)
@@ -48,8 +49,8 @@ def main(config: DictConfig) -> None:
     if values["card"]:
         episodes, folder = minari.read(spec.name), Path(values["card"]) / spec.name
         contexts = np.array(metadata["contexts"])[episodes.number.numpy()]
-        achieved = benchmark.world.goal_space.of(episodes.observations.numpy())
-        write_card(folder, manifest, certificate, achieved, contexts)
+        achieved = plane(benchmark.world.goal_space.of(episodes.observations.numpy()))
+        write_card(folder, manifest, certificate, benchmark.world.facts, achieved, contexts)
         print(f"card: {folder}")
 
 

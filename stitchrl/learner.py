@@ -18,10 +18,14 @@ REMEMBERED = 1000  # losses, at most, that are kept to be looked at
 class Learner:
     """Adam at the agent's own learning rate, with its warm-up, weight decay and clipping of gradients.
 
-    decay: whether the learning rate falls to zero over `steps` as a cosine, or stays. average: rate in [0, 1) of the
-    exponential moving average of the weights that is evaluated, 0 for the weights themselves. precision: of
-    float32 matrix products, as torch.set_float32_matmul_precision has it; bfloat16: networks in bfloat16 but for their
-    last layers, losses and weights in float32 (for processors that multiply it faster).
+    Args:
+        agent: What is trained, on its device.
+        steps: Updates until the learning rate is zero, if it falls.
+        decay: Whether the learning rate falls to zero as a cosine, or stays.
+        average: Rate in [0, 1) of the exponential moving average of the weights that is evaluated; 0: the weights
+            themselves.
+        precision: Of float32 matrix products, as torch.set_float32_matmul_precision has it. bfloat16: networks in
+            bfloat16 but for their last layers, losses and weights in float32 (for processors that multiply it faster).
     """
 
     def __init__(
@@ -53,18 +57,28 @@ class Learner:
 
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
-    def update(self, batch: Batch, rng: Generator, logged: bool = True) -> dict[str, Tensor | float]:
-        """One gradient step; the loss's parts and the gradient's norm, as scalars still on the device.
+    def update(self, batch: Batch, rng: Generator, logged: bool = True) -> dict[str, Any]:
+        """One gradient step.
 
-        logged: whether the norm is wanted though gradients are not clipped by it.
+        Args:
+            batch: What the agent learns from.
+            rng: For what its loss draws.
+            logged: Whether the norms of gradients are wanted.
+
+        Returns:
+            The loss's info, `grad_norm` before clipping, and `grad_norm/<part>` of the agent's parts (the first words
+            of its parameters' names): scalars still on the device. Without `logged` there are no norms of parts, and
+            `grad_norm` is there only if gradients are clipped.
         """
         with torch.autocast(batch.observations.device.type, torch.bfloat16, enabled=self.autocast):
-            loss, parts = self.agent.loss(batch, rng)
+            loss, info = self.agent.loss(batch, rng)
         self.optimizer.zero_grad()
         loss.backward()
         if logged or self.agent.grad_clip is not None:
             gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-            parts["grad_norm"] = norm = nn.utils.get_total_norm(gradients)
+            info["grad_norm"] = norm = nn.utils.get_total_norm(gradients)
+        if logged:
+            info |= self.norms_of_parts()
         if self.agent.grad_clip is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, self.agent.grad_clip, norm)
         self.optimizer.step()
@@ -76,12 +90,23 @@ class Learner:
                 torch._foreach_lerp_(self.targets, self.online, self.agent.tau)
             if self.average:
                 torch._foreach_lerp_(self.averaged, self.parameters, 1 - self.average)
-        return parts
+        return info
+
+    def norms_of_parts(self) -> dict[str, Tensor]:
+        """The norm of the gradient of each part of the agent that has one."""
+        parts: dict[str, list[Tensor]] = {}
+        for name, parameter in self.agent.named_parameters():
+            if parameter.grad is not None:
+                parts.setdefault(name.partition(".")[0], []).append(parameter.grad)
+        return {f"grad_norm/{part}": nn.utils.get_total_norm(gradients) for part, gradients in parts.items()}
 
     def check(self) -> None:
-        """Raise NotFinite that names the first update since the last check whose loss was not, or else the weights.
+        """Look at the losses since the last check, and at the weights.
 
         It waits for the device, which an update does not: losses stay there until they are looked at.
+
+        Raises:
+            NotFinite: If one of them is not finite. It names the first such update, or else the weights.
         """
         losses, first = list(self.losses), self.step - len(self.losses) + 1
         self.losses.clear()

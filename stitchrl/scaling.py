@@ -9,7 +9,7 @@ CONSTANT = 1e-6  # of a column's largest value: float32 keeps differences that a
 def mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [D] of the columns of values [N, D].
 
-    A column that is constant but for rounding has the deviation 1: what it shows later is shifted, and not magnified.
+    The deviation of a column that is constant but for rounding is 1, so that a new value is shifted and not magnified.
     """
     std, mean = torch.std_mean(values.double(), 0)
     constant = std <= CONSTANT * values.abs().amax(0)

@@ -1,12 +1,23 @@
 """An agent and ways to draw goals whose behaviour shows what an experiment gives them."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from gymnasium.spaces import Box
 from torch import Tensor
 
 from stitchrl.agents.agent import Agent
-from stitchrl.types import Batch, GoalMixture, GoalPath, Needs
+from stitchrl.types import Batch, Condition, GoalMixture, GoalPath, LossResult, Needs, Spaces
+
+
+def spaces(observation_dim: int = 4, action_dim: int = 2, columns: Sequence[int] | None = (0, 1)) -> Spaces:
+    """Vectors of real numbers, actions in a box, and a goal in the columns; None: a vector of two numbers instead."""
+    condition = Condition(2, None) if columns is None else Condition(len(columns), tuple(columns))
+    observation = Box(-np.inf, np.inf, (observation_dim,), np.float32)
+    return Spaces(observation, Box(-1, 1, (action_dim,), np.float32), condition)
+
 
 SEEN: list[dict[str, Any]] = []  # what the agent was given in each call, in order
 
@@ -19,24 +30,22 @@ class Probe(Agent):
 
     def __init__(
         self,
-        observation_dim: int,
-        action_dim: int,
-        goal_columns: list[int] | None,
+        spaces: Spaces,
+        goal: str = "world",
         lr: float = 1e-2,
         batch_size: int = 8,
         warmup: int = 0,
         trajectory: float = 1.0,
     ):
         needs = Needs(GoalMixture(current=0.0, trajectory=trajectory, random=1 - trajectory))
-        super().__init__(observation_dim, goal_columns, lr, batch_size, needs, warmup=warmup)
+        super().__init__(spaces, goal, lr, batch_size, needs, warmup=warmup)
         self.w = torch.nn.Parameter(torch.randn(()))
         self.dropout = torch.nn.Dropout(0.5)
-        self.action_dim = action_dim
 
-    def loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, rng: torch.Generator) -> LossResult:
         self.note("loss", batch.observations, batch.goals, drawn=torch.rand(3, generator=rng).tolist())
         loss = self.w * 1.0
-        return loss, {"w": loss.detach()}
+        return LossResult(loss, {"w": loss.detach()})
 
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:
         self.note("act", observation, goal)
@@ -50,8 +59,8 @@ class Probe(Agent):
                 "observation": observation.clone(),
                 "goal": goal.clone(),
                 "dropped": int((self.dropout(torch.ones(64)) != 1).sum()),
-                "mean": self.mean.tolist(),
-                "std": self.std.tolist(),
+                "mean": self.encoder.mean.tolist(),
+                "std": self.encoder.std.tolist(),
                 **more,
             }
         )

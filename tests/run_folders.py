@@ -8,12 +8,33 @@ import yaml
 
 JOINED, CUT = "antmaze-umaze-joined-n300000-v0", "antmaze-umaze-cut4-n300000-v0"
 FAR, NEAR = "r1c1-to-r3c1", "r1c1-to-r1c3"
+PLACES = {FAR: ((-4.0, 4.0), (-4.0, -4.0)), NEAR: ((-4.0, 4.0), (4.0, 4.0))}
+WALLS = [[-10, 6, 20, 4], [-10, -10, 20, 4], [-10, -6, 4, 12], [6, -6, 4, 12], [-6, -2, 8, 4]]
+DRAWING = {"rectangles": WALLS, "extent": [-7.2, 7.2, -7.2, 7.2]}
 
 
-def make_run(root, dataset, goals="future", seed=0, far=0.0, near=1.0, agent="gcbc", resolved=None, **changes):
+def measure(key, heading, note="", digits=2, estimate=False):
+    return {"key": key, "heading": heading, "note": note, "digits": digits, "estimate": estimate}
+
+
+MEASURES = [
+    measure("tight_success", "under the tight limit", "Tight: half of the step limit.", estimate=True),
+    measure("path_length", "path m"),
+]
+NEW = ("unit", "objective", "measures", "instruments")  # which older summaries lack
+
+
+def region(center):
+    return {"center": list(center), "half": 1.0, "radius": 0.0}
+
+
+def make_run(
+    root, dataset, goals="future", seed=0, far=0.0, near=1.0, agent="gcbc", resolved=None, older=False, **changes
+):
     """A run folder with one far task and one near one; on a joined dataset both are seen.
 
     resolved: changes to the configuration that resolved.yaml holds, by key; without it there is no such file.
+    older: as an earlier version wrote it, without geometry and measures.
     """
     joined = "joined" in dataset
 
@@ -30,6 +51,7 @@ def make_run(root, dataset, goals="future", seed=0, far=0.0, near=1.0, agent="gc
             "mean_length": 300.0 if success else None,
             "tight_success": success / 2,
             "ceiling": 0.98,
+            **({} if older else dict(zip(("start", "goal"), map(region, PLACES[name]), strict=True))),
         }
 
     augmented = (None, None, None) if goals == "future" else (0.5, 0.48, 0.2)
@@ -50,11 +72,18 @@ def make_run(root, dataset, goals="future", seed=0, far=0.0, near=1.0, agent="gc
         "wall_s": 10.0,
         "versions": {"python": "3.11"},
         "commit": None,
+        "unit": "m",
+        "objective": "goal",
+        "measures": MEASURES,
+        "instruments": {},
         **changes,
     }
+    if older:
+        summary = {key: value for key, value in summary.items() if key not in NEW}
     folder = Path(root) / f"{dataset}-{agent}-{goals}-{seed}"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "certificate.json").write_text(json.dumps({} if older else {"drawing": DRAWING}))
     if resolved is not None:
         (folder / "resolved.yaml").write_text(yaml.safe_dump(configuration(goals, seed, summary["steps"], resolved)))
     return folder
@@ -86,13 +115,18 @@ def configuration(goals, seed, steps, changes):
     return values
 
 
-def add_arrays(folder):
-    """Three training points, and an evaluated episode of each task: one that fails and one that succeeds."""
+def add_arrays(folder, points="points"):
+    """Three training points, and an evaluated episode of each task: one that fails and one that succeeds.
+
+    points: the name of their array, which was xy in older folders.
+    """
     rng = np.random.default_rng(0)
-    np.savez(folder / "data.npz", xy=rng.uniform(-6, 6, (3, 2)).astype(np.float32), context=np.array([-1, 0, 9]))
+    data = {points: rng.uniform(-6, 6, (3, 2)).astype(np.float32)}
+    np.savez(folder / "data.npz", **data, context=np.array([-1, 0, 9]))
+    tracks = {points: rng.uniform(-6, 6, (5, 2)).astype(np.float32)}
     np.savez(
         folder / "trajectories.npz",
-        xy=rng.uniform(-6, 6, (5, 2)).astype(np.float32),
+        **tracks,
         lengths=np.array([2, 3]),
         task=np.array([FAR, NEAR]),
         success=np.array([False, True]),

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_episodes, random_walks
+from gymnasium.spaces import Box, Discrete
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from probes import spaces
 
 from stitchrl.agents.crl import CRL
 from stitchrl.agents.dt import DT
@@ -26,12 +28,12 @@ from stitchrl.data.episodes import Episodes
 from stitchrl.data.paths import Future
 from stitchrl.data.returns import Returns
 from stitchrl.learner import Learner
-from stitchrl.types import Batch, Window
+from stitchrl.types import Batch, LossResult, Window
 
 
 def make_sampler(episodes, agent):
-    """Conditions are returns where the agent takes them."""
-    returns = Returns(episodes, HORIZON) if agent.goal_columns is None else None
+    """Conditions are returns where the agent is built for vectors."""
+    returns = None if agent.of_columns else Returns(episodes, HORIZON)
     return BatchSampler(episodes, Future().bind(episodes), agent.needs, 0, returns)
 
 
@@ -46,17 +48,16 @@ RETURNS, HORIZON = " (returns)", 12
 
 
 def configured(name, seed=0, precision="highest", device="cpu"):
-    """A learner of a small agent from conf/agent, on a dataset that asks for returns where its name says so."""
+    """A learner of a small agent from conf/agent, for conditions that are returns where its name says so."""
     small = ["budget.hidden_dims=[16,16]", "budget.batch_size=32"]
-    if name.endswith(RETURNS):
-        small.append("dataset=pointmaze_umaze_returns")
-        name = name.removesuffix(RETURNS)
+    columns = None if name.endswith(RETURNS) else (0, 1)
+    name = name.removesuffix(RETURNS)
     if name.endswith("egocentric"):
         small.append("agent.orientation=[0,1,2,3]")  # of an ant in its file; here observations have four columns
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", [f"agent={name}", *small, *(["agent.width=16", "agent.blocks=1"] * (name == "dt"))])
     torch.manual_seed(seed)
-    agent = instantiate(config.agent, observation_dim=4, action_dim=2).to(device)
+    agent = instantiate(config.agent, spaces=spaces(columns=columns)).to(device)
     return Learner(agent, steps=10, decay=True, average=0.9, precision=precision)
 
 
@@ -64,7 +65,7 @@ def walked(learner, count):
     """Batches of random walks; steps that begin in the upper half earn."""
     walks = random_walks(count=10, longest=30)
     episodes = make_episodes(walks, [walk[:-1, 1].clip(0) for walk in walks])
-    learner.agent.fit_scale(episodes.observations)
+    learner.agent.fit(episodes.observations)
     sampler = make_sampler(episodes, learner.agent)
     return [sampler.sample(learner.agent.batch_size) for _ in range(count)]
 
@@ -107,15 +108,18 @@ def test_bfloat16_gives_nearly_the_same_losses_and_float32_weights(name):
     found = train(rounded, batches)
     assert found != expected and train(again, batches) == found and torch.equal(weights(again), weights(rounded))
     for parts, others in zip(found, expected, strict=True):
-        norms = parts.pop("grad_norm"), others.pop("grad_norm")
-        assert norms[0] == pytest.approx(norms[1], rel=0.25)  # of terms that count from a threshold on or not at all
-        assert parts == pytest.approx(others, rel=0.05, abs=1e-3)
+        assert parts.keys() == others.keys()
+        # of terms that count from a threshold on or not at all
+        assert parts["grad_norm"] == pytest.approx(others["grad_norm"], rel=0.25)
+        for name in parts:
+            if name.endswith("_loss"):
+                assert parts[name] == pytest.approx(others[name], rel=0.05, abs=1e-3)
     assert {tensor.dtype for tensor in rounded.agent.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("kind", [GCIVL, GCIQL, HIQL, IQL, TD3BC])
 def test_target_networks_move_towards_their_online_networks_by_the_tau(kind):
-    learner = plain_learner(kind(observation_dim=4, action_dim=2, hidden_dims=(8,), tau=0.25, batch_size=32))
+    learner = plain_learner(kind(spaces(), hidden_dims=(8,), tau=0.25, batch_size=32))
     first, second = walked(learner, 2)
     learner.update(first, torch.Generator())  # so that targets differ from their networks
     before = {name: tensor.clone() for name, tensor in learner.agent.state_dict().items()}
@@ -141,6 +145,93 @@ def test_td3bc_teaches_its_actor_in_every_second_update_and_counts_them_over_a_c
     restored = configured("td3bc")
     restored.load_state_dict(learner.state_dict())
     assert "actor_loss" in restored.update(walked(restored, 1)[0], torch.Generator())
+
+
+# Spaces
+
+PLANES = Box(0, 255, (2, 4, 4), np.uint8)
+KINDS = {
+    "gcbc": (GCBC, {}),
+    "gcbc-whole": (GCBC, {"goal": "observation"}),
+    "goal-blind": (GCBC, {"goal": "nothing"}),
+    "hgcbc": (HGCBC, {"subgoal_steps": 3}),
+    "dt": (DT, {"window": 3, "width": 8, "blocks": 1}),
+    "gcivl": (GCIVL, {}),
+    "gciql": (GCIQL, {}),
+    "gciql-awr": (GCIQL, {"actor_loss": "awr"}),
+    "crl": (CRL, {"latent_dim": 8}),
+    "crl-awr": (CRL, {"latent_dim": 8, "actor_loss": "awr"}),
+    "qrl": (QRL, {"latent_dim": 8}),
+    "qrl-awr": (QRL, {"latent_dim": 8, "actor_loss": "awr"}),
+    "hiql": (HIQL, {"subgoal_steps": 3}),
+    "iql": (IQL, {}),
+    "td3bc": (TD3BC, {"policy_delay": 1}),
+}
+
+
+def random_batch(of, size=12):
+    """A batch and a window to act in, of spaces."""
+    rng = torch.Generator().manual_seed(0)
+
+    def observed(*shape):
+        whole = (*shape, *of.observation.shape)
+        if of.observation.dtype == np.uint8:
+            return torch.randint(256, whole, dtype=torch.uint8, generator=rng)
+        return torch.randn(whole, generator=rng)
+
+    def acted(*shape):
+        if isinstance(of.action, Discrete):
+            return torch.randint(int(of.action.n), shape, generator=rng)
+        return 2 * torch.rand(*shape, *of.action.shape, generator=rng) - 1
+
+    window = Window(observed(size, 3), acted(size, 3), torch.arange(3).expand(size, -1) < 2, observed(size, 3))
+    reached = torch.arange(size) % 3 == 0
+    parts = observed(size), acted(size), *(observed(size) for _ in range(3)), reached, *(observed(size) for _ in "gs")
+    return Batch(*parts, window, torch.rand(size, generator=rng))
+
+
+@pytest.mark.parametrize("kind, settings", KINDS.values(), ids=list(KINDS))
+@pytest.mark.parametrize("discrete", [False, True], ids=["box", "discrete"])
+@pytest.mark.parametrize("planes", [False, True], ids=["floats", "planes"])
+def test_an_agent_learns_and_acts_in_any_spaces(kind, settings, discrete, planes):
+    of = spaces()
+    of = of._replace(action=Discrete(3) if discrete else of.action, observation=PLANES if planes else of.observation)
+    torch.manual_seed(0)
+    agent = kind(of, **settings, **({} if kind is DT else {"hidden_dims": (8,)}))
+    batch = random_batch(of)
+    agent.fit(batch.observations)
+    weights = [parameter.clone() for parameter in agent.parameters() if parameter.requires_grad]
+    parts = []
+    total, agent.total = agent.total, lambda found: (parts.append(found), total(found))[1]
+    learner = plain_learner(agent)
+    info = learner.update(batch, torch.Generator())
+    changed = [not torch.equal(*pair) for pair in zip(weights, learner.parameters, strict=True)]
+    assert sum(changed) > 0.7 * len(changed)  # warm-up and unused embeddings keep some
+    assert all(math.isfinite(value) for value in info.values()) and not any(v.requires_grad for v in info.values())
+    logged = sum(1 + len(part.info if isinstance(part, LossResult) else ()) for part in parts[0].values())
+    norms = {key for key in info if key.startswith("grad_norm")}
+    assert len(info) == logged + len(norms), "a key is logged twice"
+    assert norms == {"grad_norm"} | {f"grad_norm/{name.split('.')[0]}" for name, p in trained(agent)}
+    squares = sum(info[key].item() ** 2 for key in norms if key != "grad_norm")
+    assert squares == pytest.approx(info["grad_norm"].item() ** 2, rel=1e-4)
+
+    shown = batch.window if agent.needs.window else batch.observations
+    with torch.no_grad():
+        actions = agent.eval().act(shown, batch.goals)
+    if discrete:
+        assert actions.shape == (12,) and actions.dtype == torch.int64 and actions.min() >= 0 and actions.max() < 3
+    else:
+        assert actions.shape == (12, 2) and actions.dtype == torch.float32 and actions.abs().max() <= 1
+
+
+def trained(agent):
+    return [(name, parameter) for name, parameter in agent.named_parameters() if parameter.grad is not None]
+
+
+def test_norms_of_parts_are_measured_only_when_they_are_logged():
+    of = spaces()
+    learner = plain_learner(GCIVL(of, hidden_dims=(8,)))
+    assert not any(key.startswith("grad_norm") for key in learner.update(random_batch(of), torch.Generator(), False))
 
 
 # A world of nine points in a row
@@ -215,8 +306,8 @@ SOLVERS = {  # and in how many updates
 def test_an_agent_learns_to_walk_towards_any_point_of_a_row(kind, updates, settings):
     episodes = corridor(straight=kind in (GCBC, HGCBC, DT))
     torch.manual_seed(0)
-    agent = kind(observation_dim=4, action_dim=1, **settings)
-    agent.fit_scale(episodes.observations)
+    agent = kind(spaces(action_dim=1), **settings)
+    agent.fit(episodes.observations)
     assert directed(agent) < 0.8
     learner, sampler = plain_learner(agent.train()), make_sampler(episodes, agent)
     for _ in range(updates):
@@ -229,8 +320,8 @@ def test_an_agent_of_returns_learns_to_walk_to_the_end_that_earns_what_it_is_ask
     """To the right for all; to the left for nothing, in steps in which the right end would be reached too."""
     episodes = corridor(straight=True)
     torch.manual_seed(0)
-    agent = kind(observation_dim=4, action_dim=1, goal_columns=None, **settings)
-    agent.fit_scale(episodes.observations)
+    agent = kind(spaces(action_dim=1, columns=None), **settings)
+    agent.fit(episodes.observations)
     learner, sampler = plain_learner(agent.train()), make_sampler(episodes, agent)
     assert sampler.returns.scale == 1
     for _ in range(updates):
@@ -251,8 +342,8 @@ REWARDED = NET | {"discount": 0.9, "tau": 0.1}
 def test_an_agent_of_rewards_learns_to_walk_to_the_end_that_earns_whatever_it_is_asked_for(kind, updates, settings):
     episodes = corridor(straight=False)
     torch.manual_seed(0)
-    agent = kind(observation_dim=4, action_dim=1, **settings)
-    agent.fit_scale(episodes.observations)
+    agent = kind(spaces(action_dim=1), **settings)
+    agent.fit(episodes.observations)
     learner, sampler = plain_learner(agent), make_sampler(episodes, agent)
     for _ in range(updates):
         learner.update(sampler.sample(agent.batch_size), torch.Generator())
@@ -272,7 +363,7 @@ def random_window(steps):
 
 def test_the_high_policy_alone_learns_from_paths_to_any_goal_and_the_low_one_alone_from_the_episode():
     torch.manual_seed(0)
-    agent = HGCBC(observation_dim=4, action_dim=2, subgoal_steps=3, hidden_dims=(8,), high_dims=(8,))
+    agent = HGCBC(spaces(), subgoal_steps=3, hidden_dims=(8,), high_dims=(8,))
     states, goals, near, subgoals = torch.randn(4, 5, 4)
     batch = Batch(states, torch.rand(5, 2), states, goals)._replace(low_goals=near, subgoals=subgoals)
 
@@ -288,8 +379,8 @@ def test_the_high_policy_alone_learns_from_paths_to_any_goal_and_the_low_one_alo
 @torch.no_grad()
 def test_hierarchical_cloning_walks_to_where_its_high_policy_says():
     torch.manual_seed(0)
-    agent = HGCBC(observation_dim=4, action_dim=2, subgoal_steps=3, hidden_dims=(8,), high_dims=(8,))
-    agent.fit_scale(3 * torch.randn(50, 4) + 1)
+    agent = HGCBC(spaces(), subgoal_steps=3, hidden_dims=(8,), high_dims=(8,))
+    agent.fit(3 * torch.randn(50, 4) + 1)
     states, goals, subgoals = torch.randn(3, 5, 4)
     agent.way = lambda observation, goal: agent.offset(states, subgoals)
     torch.testing.assert_close(agent.act(states, goals), GCBC.act(agent, states, subgoals))
@@ -298,7 +389,7 @@ def test_hierarchical_cloning_walks_to_where_its_high_policy_says():
 @torch.no_grad()
 def test_dt_predicts_an_action_from_the_goals_and_states_up_to_it_and_the_actions_before_it():
     torch.manual_seed(0)
-    agent = DT(observation_dim=4, action_dim=2, window=4, width=16, blocks=2, heads=2).eval()
+    agent = DT(spaces(), window=4, width=16, blocks=2, heads=2).eval()
     window = random_window(4)
     predicted = agent.predict(window)
 
@@ -321,7 +412,7 @@ def test_dt_predicts_an_action_from_the_goals_and_states_up_to_it_and_the_action
 @torch.no_grad()
 def test_dt_acts_by_the_prediction_at_the_newest_step_whatever_fills_the_rest_of_the_window():
     torch.manual_seed(0)
-    agent = DT(observation_dim=4, action_dim=2, window=4, width=16, blocks=1).eval()
+    agent = DT(spaces(), window=4, width=16, blocks=1).eval()
     window, steps = random_window(4), torch.tensor([1, 2, 3, 4, 2])
     valid = torch.arange(4) < steps[:, None]
     observations, actions, conditions = (
@@ -336,7 +427,7 @@ def test_dt_acts_by_the_prediction_at_the_newest_step_whatever_fills_the_rest_of
 @torch.no_grad()
 def test_dt_with_a_shorter_context_acts_as_one_whose_episode_began_that_many_steps_ago():
     torch.manual_seed(0)
-    agent = DT(observation_dim=4, action_dim=2, window=4, act_window=2, width=16, blocks=1).eval()
+    agent = DT(spaces(), window=4, act_window=2, width=16, blocks=1).eval()
     shown = random_window(2)
     unseen = [torch.cat([tensor, torch.randn(5, 2, tensor.shape[2])], 1) for tensor in (shown[0], shown[1], shown[3])]
     valid = torch.arange(4).expand(5, -1) < 2
@@ -349,7 +440,7 @@ def test_dt_with_a_shorter_context_acts_as_one_whose_episode_began_that_many_ste
 @torch.no_grad()
 def test_the_mixture_acts_by_the_mean_of_its_likeliest_component():
     torch.manual_seed(0)
-    agent = GCBC(observation_dim=4, action_dim=2, hidden_dims=(8,), actor="mixture")
+    agent = GCBC(spaces(), hidden_dims=(8,), actor="mixture")
     agent.actor.net[-1].weight.mul_(5)
     observations, goals = torch.randn(2, 20, 4)
     out = agent.actor.net(agent.inputs(observations, goals))
@@ -365,14 +456,14 @@ def test_the_mixture_keeps_two_opposite_ways_apart_that_a_deterministic_actor_av
     acts = {}
     for actor in ("deterministic", "mixture"):
         torch.manual_seed(0)
-        agent = GCBC(observation_dim=4, action_dim=2, hidden_dims=(16,), actor=actor, lr=1e-2, grad_clip=None)
+        agent = GCBC(spaces(), hidden_dims=(16,), actor=actor, lr=1e-2, grad_clip=None)
         learner = plain_learner(agent)
         for _ in range(300):
             learner.update(Batch(nowhere, actions, nowhere, nowhere), torch.Generator())
         acts[actor] = agent.act(nowhere[:1], nowhere[:1])[0].tolist()
     assert acts["deterministic"] == pytest.approx([0.4, 0.4], abs=0.05)
     assert min(acts["mixture"]) > 0.9
-    shares, means, _ = agent.actor.parts(agent.inputs(nowhere[:1], nowhere[:1]))
+    shares, means, _ = agent.actor.parts(agent.actor(agent.inputs(nowhere[:1], nowhere[:1])))
     assert shares.exp()[(means > 0.9).all(-1)].sum().item() == pytest.approx(0.7, abs=0.05)
     assert shares.exp()[(means < -0.9).all(-1)].sum().item() == pytest.approx(0.3, abs=0.05)
 
@@ -398,16 +489,15 @@ RATE = "a rate in (0, 1) expected, or null"
         (GCBC, "actor", "softmax", ": 'softmax' is not one of deterministic, gaussian, mixture"),
         (GCBC, "activation", "tanh", ": 'tanh' is not one of relu, gelu"),
         *((kind, "actor_loss", "bc", ": 'bc' is not one of ddpgbc, awr") for kind in (GCIQL, CRL, QRL)),
-        (GCIVL, "goal_columns", [0, 4], ": [0, 4] given, observations have 4"),
-        (GCBC, "goal_columns", [-1], ": [-1] given, observations have 4"),
+        (GCIVL, "goal", "position", ": 'position' is not one of world, observation, nothing"),
+        *((kind, "goal", "nothing", ": 'nothing' is not one of world, observation") for kind in (CRL, HGCBC)),
         (GCBC, "orientation", [3, 4, 5, 6], ": [3, 4, 5, 6] given, observations have 4"),
         (TD3BC, "policy_delay", 0, ": 0 given, a positive number expected"),
         (IQL, "expectile", 1.0, ": 1.0 given, a number in (0, 1) expected"),
-        (QRL, "goal_columns", [0, 1], ": [0, 1] given; qrl compares whole observations, use null"),
         (HGCBC, "orientation", [3, 4, 5, 6], ": [3, 4, 5, 6] given, observations have 4"),
         (DT, "heads", 3, ": 3 given, a divisor of the width 128 expected"),
         (DT, "window", 0, ": 0 given, a positive number expected"),
-        (DT, "context", 6, ": 6 given, at least 1 and at most the window of 5 expected"),
+        (DT, "act_window", 6, ": 6 given, at least 1 and at most the window of 5 expected"),
         (QRL, "latent_dim", 12, ": 12 given, a multiple of 8 expected"),
         (GCIVL, "expectile", 1.5, ": 1.5 given, a number in (0, 1) expected"),
         (GCIQL, "discount", 1.0, ": 1.0 given, a number in (0, 1) expected"),
@@ -416,10 +506,29 @@ RATE = "a rate in (0, 1) expected, or null"
 )
 def test_a_setting_that_cannot_be_is_refused_in_one_line(kind, key, value, message):
     with pytest.raises(ValueError, match=f"^{re.escape(f'agent.{key}{message}')}$"):
-        kind(observation_dim=4, action_dim=2, **{key: value})
+        kind(spaces(), **{key: value})
 
 
-def test_an_orientation_is_refused_where_conditions_are_returns():
-    message = r"^agent\.orientation: \[0, 1, 2, 3\] given; a return lies nowhere, use null$"
+@pytest.mark.parametrize("columns, goal", [(None, "world"), ((0, 1), "nothing"), ((0,), "world")])
+def test_an_orientation_is_refused_where_the_condition_has_no_direction(columns, goal):
+    message = r"^agent\.orientation: \[0, 1, 2, 3\] given; the condition lies nowhere, use null$"
     with pytest.raises(ValueError, match=message):
-        GCBC(observation_dim=4, action_dim=2, goal_columns=None, orientation=[0, 1, 2, 3])
+        GCBC(spaces(columns=columns), goal=goal, orientation=[0, 1, 2, 3])
+
+
+@pytest.mark.parametrize("key", ["orientation", "hidden_columns"])
+def test_columns_are_refused_where_observations_are_whole_numbers(key):
+    with pytest.raises(ValueError, match=rf"^agent\.{key}: \[0, 1, 2, 3\] given, but observations are whole numbers$"):
+        GCBC(spaces()._replace(observation=PLANES), **{key: [0, 1, 2, 3]})
+
+
+@pytest.mark.parametrize("kind, settings", [(GCBC, {"goal": "observation"}), (QRL, {})], ids=["gcbc", "qrl"])
+def test_a_whole_observation_is_refused_where_the_condition_is_a_vector(kind, settings):
+    message = r"^agent\.goal: 'observation' given, but the condition is a vector of 2 and no observation$"
+    with pytest.raises(ValueError, match=message):
+        kind(spaces(columns=None), **settings)
+
+
+def test_a_mixture_of_discrete_actions_is_refused():
+    with pytest.raises(ValueError, match=r"^agent\.actor: 'mixture' given, but actions are discrete"):
+        GCBC(spaces()._replace(action=Discrete(3)), actor="mixture")

@@ -10,9 +10,10 @@ from conftest import command
 
 from stitchrl import generate
 from stitchrl.data.formats import minari
-from stitchrl.report.card import describe, write_card
+from stitchrl.cards.card import describe, words_of, write_card
 
 NAME = "pointmaze-umaze-regions-n20000-v0"
+FACTS = {"Body": "a point", "Action": "2 forces"}
 SMALL = ["dataset=pointmaze_umaze_regions", "dataset.transitions=20000", "dataset.min_episodes=5"]
 
 
@@ -71,6 +72,10 @@ def test_a_cards_lines_for_each_reader_read_the_dataset(monkeypatch: pytest.Monk
     assert len(with_ogbench["train"]["observations"]) == manifest["transitions"]
 
 
+def card(manifest: dict, certificate: dict) -> str:
+    return describe(manifest, certificate, FACTS, words_of(manifest, certificate))
+
+
 def test_no_card_without_the_option(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert make(monkeypatch, *SMALL) == 0
     assert list(tmp_path.iterdir()) == []
@@ -80,15 +85,17 @@ def test_no_card_without_the_option(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     ("spec", "words"),
     [
         ({}, "the contexts are those of [Ghugare et al., 2024]"),
-        ({"maze": "dev", "seen": [[[1, 1], [1, 5]]], "unseen": []}, "on which settings are chosen"),
-        ({"split": "joined"}, "`pointmaze-umaze-cut<k>-n20000-v0`, which holds the same transitions"),
-        ({"split": "cut4", "cut": 50}, "`pointmaze-umaze-joined-n20000-v0`, the same to the last one, in pieces of"),
+        ({"maze": "dev"}, "Settings are chosen on this maze"),
+        ({"split": "joined"}, "`pointmaze-umaze-cut<k>-n20000-v0`, hold the same transitions in pieces"),
+        ({"split": "cut4", "cut": 50}, "transitions of `pointmaze-umaze-joined-n20000-v0`, the same to the last one."),
         ({"split": "cut4", "cut": 50}, "at least 4 pieces must be chained"),
-        ({"world": "antmaze"}, "| Action | 8 torques in [-1, 1], 0.05 s per step |"),
+        ({}, "| Body | a point | | Action | 2 forces | | Reward | 1 for the step that reaches the episode's own goal"),
         ({"seed": 2, "control": True}, "dataset.transitions=20000 dataset.seed=2 dataset.min_episodes=5 ```"),
-        ({"split": "short", "goal_distance": 4, "length": 160}, "to one that is 4 moves away and has 160 steps, the"),
-        ({"split": "short", "goal_distance": 4, "length": 160}, "at least 4 episodes must be chained to solve one"),
-        ({"split": "short", "goal_distance": 4, "length": 160}, "attempts (the others are in the data too), at"),
+        ({"control": True}, "it is used even if its certificate fails"),
+        ({"split": "short", "goal_distance": 4, "length": 160}, "to one that is 4 moves away, and has 160 steps"),
+        ({"split": "short", "goal_distance": 4, "length": 160}, "at least 4 episodes must be chained"),
+        ({"split": "short", "goal_distance": 4, "length": 160}, "Attempts that did not reach it are in the data, too"),
+        ({"maze": None, "world": "grid", "split": "mine"}, "python -m stitchrl dataset=grid_mine dataset."),
     ],
 )
 def test_a_card_says_what_its_dataset_tests(spec: dict, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,23 +103,59 @@ def test_a_card_says_what_its_dataset_tests(spec: dict, words: str, monkeypatch:
     manifest, certificate = stored()
     changed = {**manifest["spec"], **spec}
     manifest["name"] = manifest["name"].replace("regions", changed["split"])
-    pairs = [f"r{a[0]}c{a[1]}-to-r{b[0]}c{b[1]}" for a, b in changed["seen"] + changed["unseen"]]
-    tasks = [{**task, "name": name} for task, name in zip(certificate["tasks"], pairs, strict=False)]
-    text = describe({**manifest, "spec": changed}, {**certificate, "tasks": tasks})
-    assert words in " ".join(text.split())
+    assert words in " ".join(card({**manifest, "spec": changed}, certificate).split())
+
+
+def test_a_card_has_the_places_that_the_certificate_holds_in_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make(monkeypatch, *SMALL) == 0
+    manifest, certificate = stored()
+    for task in certificate["tasks"]:
+        task |= {"start": {"center": [-1.0, 1, 2], "half": 0.25, "radius": 0}, "goal": region(0.25)}
+    text = " ".join(card(manifest, {**certificate, "unit": "cm"}).split())
+    assert "| from, to (cm) |" in text and "| (-1, 1, 2) to (0.5, 0) |" in text
+    assert "drawn uniformly from a box with sides of 0.5 cm" in text and "within 0.45 cm of its goal" in text
+    text = " ".join(card(manifest, {**certificate, "unit": ""}).split())
+    assert "| from, to |" in text and "| path |" in text and "within 0.45 of its goal" in text
+    for task in certificate["tasks"]:
+        task |= {"start": {**task["start"], "half": 0}, "goal": region(0)}
+    text = " ".join(card(manifest, {**certificate, "unit": "", "epsilon": 0}).split())
+    assert "Starts and goals are single points" in text and "succeeds when it is at its goal" in text
+    assert "may be left for another at equal states" in text
+    for task in certificate["tasks"]:
+        del task["start"], task["goal"]
+    text = " ".join(card(manifest, {key: certificate[key] for key in certificate if key != "unit"}).split())
+    assert "| from, to (m) |" in text and "| - to - |" in text, "an older certificate"
+
+
+def region(half: float) -> dict:
+    return {"center": [0.5, 0], "half": half, "radius": 0.45}
+
+
+def test_the_card_of_returns_says_what_steps_earn(tmp_path: Path) -> None:
+    manifest, certificate = (
+        json.loads((Path(__file__).parent.parent / f"datasets/pointmaze-umaze-returns-v0/{name}.json").read_text())
+        for name in ("manifest", "certificate")
+    )
+    for key in ("objective", "rewards"):
+        certificate.pop(key, None)
+    assert "| Reward | - |" in card(manifest, certificate), "an older certificate"
+    certificate |= {"objective": "return", "drawing": {"rectangles": [[-2, -2, 4, 1]], "extent": [-2, 2, -2, 2]}}
+    certificate["rewards"] = [{"region": region(0.5), "rate": 0.2}, {"region": region(0.25), "rate": -1}]
+    text = card({**manifest, "spec": {**manifest["spec"], "targets": []}}, certificate)
+    assert "by where it ends: 0.2 in the box with sides of 1 m around (0.5, 0), -1 in the box with" in text
+    assert "| A | `r1c2-return-100` |" in text and "chain of episodes that collects its target" in " ".join(
+        text.split()
+    )
+    write_card(tmp_path / "card", manifest, certificate, {}, np.zeros((1, 2)), np.zeros(1, int))
+    assert (tmp_path / "card" / "picture.png").exists()
 
 
 def test_a_card_has_a_row_for_every_task_beyond_z(monkeypatch: pytest.MonkeyPatch) -> None:
     assert make(monkeypatch, *SMALL) == 0
     manifest, certificate = stored()
-    cells = [(1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (3, 2), (3, 1)]
-    pairs = [[list(a), list(b)] for a in cells for b in cells if a != b][:28]
-    names = [f"r{a[0]}c{a[1]}-to-r{b[0]}c{b[1]}" for a, b in pairs]
+    names = [f"task-{i}" for i in range(28)]
     tasks = [{**certificate["tasks"][0], "name": name} for name in names]
-    spec = {**manifest["spec"], "seen": pairs, "unseen": []}
-    rows = re.findall(
-        r"^\| ([A-Z]+) \| `(.*?)`", describe({**manifest, "spec": spec}, {**certificate, "tasks": tasks}), re.M
-    )
+    rows = re.findall(r"^\| ([A-Z]+) \| `(.*?)`", card(manifest, {**certificate, "tasks": tasks}), re.M)
     assert [name for _, name in rows] == names
     assert [letter for letter, _ in rows][24:] == ["Y", "Z", "AA", "AB"]
 
@@ -122,7 +165,7 @@ def test_a_failing_certificate_is_said_with_its_problems(monkeypatch: pytest.Mon
     manifest, certificate = stored()
     certificate |= {"pass": False, "problems": ["task r3c1-to-r1c1: expected unseen, found seen"]}
     certificate["tasks"][0] |= {"segments_needed": None, "segments_range": [3, None], "ceiling": None}
-    write_card(tmp_path / "card", manifest, certificate, np.zeros((1, 2)), np.zeros(1, int))
+    write_card(tmp_path / "card", manifest, certificate, FACTS, np.zeros((1, 2)), np.zeros(1, int))
     text = (tmp_path / "card" / "README.md").read_text()
     assert "**It fails:**\n\n- task r3c1-to-r1c1: expected unseen, found seen\n" in text
     assert "none (3 to none)" in text

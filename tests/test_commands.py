@@ -1,6 +1,7 @@
 """How commands begin and end: at once, and in one line, wherever their output goes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,8 +89,12 @@ def test_nothing_that_is_slow_is_imported_before_arguments_are_read(
 
 def test_help_names_every_choice_and_setting(tmp_path: Path) -> None:
     said = run("-m", "stitchrl", "--help", cwd=tmp_path).stdout
-    names = {path.stem for path in CONF.glob("*/*.yaml")} | {"steps: ${budget.steps}", "average: 0.999"}
+    datasets = {path.stem for path in (CONF / "dataset").glob("*.yaml")}
+    names = {path.stem for path in CONF.glob("*/*.yaml")} - datasets | {"steps: ${budget.steps}", "average: 0.999"}
     assert {name for name in names if name not in said} == set()
+    rows = [line.split() for line in re.findall(r"^    \w.*", said, re.M) if "maze_" in line]
+    assert {f"{place}_{split}" for place, *splits in rows for split in splits} == datasets
+    assert "base" not in said
     assert "hydra:" not in said
 
 

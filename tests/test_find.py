@@ -13,8 +13,8 @@ from run_folders import CUT, FAR, JOINED, NEAR, add_arrays, make_run
 
 from stitchrl.command import CONF
 from stitchrl.report.__main__ import main
+from stitchrl.report.contract import BadInput
 from stitchrl.report.find import find_runs
-from stitchrl.report.runs import BadInput
 from stitchrl.sweep import concluded, job
 
 
@@ -62,7 +62,7 @@ def flip(name):
 
 
 def trajectories(**changes):
-    arrays = {"xy": np.zeros((5, 2)), "lengths": [2, 3], "task": [FAR, NEAR], "success": [False, True]}
+    arrays = {"points": np.zeros((5, 2)), "lengths": [2, 3], "task": [FAR, NEAR], "success": [False, True]}
     return lambda folder: np.savez(folder / "trajectories.npz", **arrays | changes)
 
 
@@ -109,7 +109,7 @@ DAMAGES = {
     "half the trajectories": (truncate("trajectories.npz"), "trajectories.npz: damaged"),
     "trajectories of other lengths": (trajectories(lengths=[1, 3]), "trajectories.npz: arrays disagree"),
     "a trajectory of no length": (trajectories(lengths=[0, 5]), "trajectories.npz: arrays disagree"),
-    "trajectories to nowhere": (trajectories(xy=np.full((5, 2), np.nan)), "trajectories.npz: arrays disagree"),
+    "trajectories to nowhere": (trajectories(points=np.full((5, 2), np.nan)), "trajectories.npz: arrays disagree"),
     "a trajectory of another task": (trajectories(task=[FAR, "other"]), "trajectories.npz: task 'other'; a task of"),
     "no configuration": (overwrite("resolved.yaml", b"- 1\n"), "resolved.yaml: damaged"),
     "a broken configuration": (overwrite("resolved.yaml", b"{agent: ["), "resolved.yaml: damaged"),
@@ -131,7 +131,7 @@ def test_a_damaged_run_is_left_out_and_named_and_the_others_are_reported(tmp_pat
     assert line.startswith(f"stitchrl.report: left out: {odd}") and reason in line
     assert "0.38 (0.25 0.50)" in printed.out  # the unseen success of the two others
     page = (out / "index.html").read_text(encoding="utf-8")
-    assert "Left out: 1 that no table holds" in page and str(odd) in page
+    assert "Left out of all tables: 1" in page and str(odd) in page
 
 
 @pytest.mark.parametrize("damage", ["half a summary", "another task", "half the data"])

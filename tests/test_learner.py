@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_episodes, random_walks
+from probes import spaces
 
 from stitchrl.agents.gcbc import GCBC
 from stitchrl.data.batches import BatchSampler
@@ -15,7 +16,7 @@ from stitchrl.types import Batch
 
 def make_learner(seed=0, average=0.9, decay=True, hidden=(32, 32)):
     torch.manual_seed(seed)
-    agent = GCBC(observation_dim=4, action_dim=2, hidden_dims=hidden, batch_size=64)
+    agent = GCBC(spaces(), hidden_dims=hidden, batch_size=64)
     return Learner(agent, steps=100, decay=decay, average=average, precision="highest")
 
 
@@ -90,12 +91,12 @@ def test_the_learning_rate_falls_to_zero_as_a_cosine_or_stays(decay, expected):
 
 def test_a_restored_learner_goes_on_as_if_never_stopped(tmp_path):
     learner, batches = make_learner(), make_batches(10)
-    learner.agent.fit_scale(torch.arange(20.0).reshape(5, 4))
+    learner.agent.fit(torch.arange(20.0).reshape(5, 4))
     train(learner, batches[:5])
     torch.save(learner.state_dict(), tmp_path / "learner.pt")
     restored = make_learner(seed=1)
     restored.load_state_dict(torch.load(tmp_path / "learner.pt", weights_only=True))
-    assert restored.step == 5 and restored.agent.mean.tolist() == [8, 9, 10, 11]
+    assert restored.step == 5 and restored.agent.encoder.mean.tolist() == [8, 9, 10, 11]
     assert train(restored, batches[5:]) == train(learner, batches[5:])
     assert torch.equal(weights(restored), weights(learner)) and torch.equal(averages(restored), averages(learner))
 
@@ -105,8 +106,8 @@ def test_the_loss_of_gcbc_is_the_mean_squared_error_computed_plainly():
     observations, goals = rng.normal(2, 3, (2, 16, 4))
     actions = rng.uniform(-1, 1, (16, 2))
     torch.manual_seed(0)
-    agent = GCBC(observation_dim=4, action_dim=2, hidden_dims=(8, 8), goal_columns=(0, 3)).double()
-    agent.fit_scale(torch.from_numpy(observations))
+    agent = GCBC(spaces(columns=(0, 3)), hidden_dims=(8, 8)).double()
+    agent.fit(torch.from_numpy(observations))
 
     mean, std = observations.mean(0), observations.std(0, ddof=1)
     layer = np.concatenate([(observations - mean) / std, ((goals - mean) / std)[:, [0, 3]]], 1)
@@ -136,7 +137,7 @@ def test_gcbc_solves_a_trivial_world():
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     episodes = straight_episodes(400, 20, rng)
     learner = make_learner(hidden=(128, 128), decay=False)
-    learner.agent.fit_scale(episodes.observations)
+    learner.agent.fit(episodes.observations)
     sampler = make_sampler(episodes)
     for _ in range(500):
         learner.update(sampler.sample(256), generator)

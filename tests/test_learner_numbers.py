@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from probes import spaces
 
 from stitchrl.agents.agent import Agent
 from stitchrl.learner import Learner
@@ -17,7 +18,7 @@ class Linear(Agent):
     """Its loss is linear in its weights, so that their gradient is what the batch says."""
 
     def __init__(self, **options):
-        super().__init__(3, [0], RATE, 1, Needs(GoalMixture(0, 1, 0)), **options)
+        super().__init__(spaces(3, columns=[0]), "world", RATE, 1, Needs(GoalMixture(0, 1, 0)), **options)
         self.w = torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
 
     def loss(self, batch, rng):

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from run_folders import CUT, add_arrays, make_run, make_twins
 
 from stitchrl.report.__main__ import main
-from stitchrl.report.figure import draw_run, letters
+from stitchrl.report.drawing import letters
+from stitchrl.report.figure import draw_run
 from stitchrl.report.find import find_runs
 from stitchrl.report.output import as_csv, as_latex
 from stitchrl.report.page import sections

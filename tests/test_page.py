@@ -14,15 +14,17 @@ import urllib.request
 import numpy as np
 import pytest
 from PIL import Image
-from run_folders import CUT, FAR, JOINED, NEAR, add_arrays, make_run
+from run_folders import CUT, FAR, JOINED, NEAR, add_arrays, make_run, measure
 
 from stitchrl.report.__main__ import main
-from stitchrl.report.charts import stuck_in
+from stitchrl.report.contract import BadInput
 from stitchrl.report.find import find_runs
 from stitchrl.report.output import as_csv, as_latex
 from stitchrl.report.page import render, sections, share
+from stitchrl.report.records import Trajectory, read_curves
+from stitchrl.report.rollouts import gathered, rollouts
 from stitchrl.report.rows import warnings
-from stitchrl.report.runs import BadInput, Trajectory, read_curves, read_run
+from stitchrl.report.runs import read_run
 from stitchrl.report.statistics import Estimate, Interval
 from stitchrl.report.tables import Table, heat_table, resampled_tables, success_table, task_table
 
@@ -53,7 +55,7 @@ def make_sweep(root, seeds=8):
             add_arrays(folder)
 
 
-def make_return_run(root, seed, achieved):
+def make_return_run(root, seed, achieved, older=False):
     """A run that was asked for returns from one start: 0, which it achieves, and 100, of which it achieves so much."""
     tasks = [
         {"name": f"r1c2-return-{target:g}", "expect": expect, "status": expect, "segments_needed": segments}
@@ -63,7 +65,9 @@ def make_return_run(root, seed, achieved):
     ]
     augmentation = {"requested": 0.5, "realised": 0.5, "contradiction_rate": None}
     name = "pointmaze-umaze-returns-v0"
-    folder = make_run(root, name, "stitch", seed=seed, tasks=tasks, augmentation=augmentation, by_segments={})
+    measures = [measure("target", "target", digits=0), measure("return", "return", digits=1, estimate=True)]
+    changes = {"tasks": tasks, "augmentation": augmentation, "by_segments": {}, "measures": measures}
+    folder = make_run(root, name, "stitch", seed=seed, older=older, **changes)
     lines = ["start,target,achieved,episodes", "r1c2,0.0,1.5,20", f"r1c2,100.0,{achieved},20"]
     (folder / "calibration.csv").write_text("\n".join(lines) + "\n")
     return folder
@@ -74,16 +78,20 @@ def pages(root, **options):
     return render(sections(found.runs, options.get("videos", False)), found)
 
 
-def test_returns_are_shown_beside_their_targets_and_against_what_is_asked_for(tmp_path):
+@pytest.mark.parametrize("older", [False, True])
+def test_returns_are_shown_beside_their_targets_and_against_what_is_asked_for(tmp_path, older):
     for seed, achieved in enumerate((40.0, 60.0)):
-        folder = make_return_run(tmp_path, seed, achieved)
+        folder = make_return_run(tmp_path, seed, achieved, older)
     runs = find_runs([tmp_path]).runs
     assert runs[1].calibration == {"r1c2": {0.0: 1.5, 100.0: 60.0}}
     table = task_table(runs, runs[0].dataset)
     columns = [table.columns.index(name) for name in ("task", "target", "return", "success")]
-    assert [[str(row[column]) for column in columns] for row in table.rows] == [
-        ["r1c2-return-100", "100.0", "50.00 (40.00 60.00)", "0.00 (0.00 0.00)"],
-        ["r1c2-return-30", "30.0", "44.00 (44.00 44.00)", "1.00 (1.00 1.00)"],
+    digits = (("100.0", "50.00 (40.00 60.00)"), ("30.0", "44.00 (44.00 44.00)"))
+    if not older:
+        digits = (("100", "50.0 (40.0 60.0)"), ("30", "44.0 (44.0 44.0)"))
+    assert [[row[column] for column in columns] for row in table.texts] == [
+        ["r1c2-return-100", *digits[0], "0.00 (0.00 0.00)"],
+        ["r1c2-return-30", *digits[1], "1.00 (1.00 1.00)"],
     ]
     assert "path m" not in table.columns
     page = pages(tmp_path)
@@ -98,14 +106,13 @@ def test_success_by_agent_and_goals(tmp_path):
     make_sweep(tmp_path)
     runs = find_runs([tmp_path]).runs
     table = success_table(runs, CUT)
-    assert table.columns == ("agent", "goals", "steps", "seen", "unseen", "seen - unseen", "stitching gap")
+    assert table.columns == ("agent", "goals", "steps", "seen", "unseen", "raw difference", "stitching gap")
     rows = {row[:2]: row for row in table.rows}
     assert list(rows) == [("gcbc", "future"), ("gcbc", "stitch"), ("gcivl", "future")]
     assert rows["gcbc", "future"][4].mean == pytest.approx(0.135)
     assert rows["gcbc", "future"][6].mean == pytest.approx(0.7) and rows["gcbc", "future"][6].half_width < 1e-9
-    assert rows["gcivl", "future"][4].missing == 1 and str(rows["gcivl", "future"][6]) == "missing"
-    joined = {row[:2]: row for row in success_table(runs, JOINED).rows}
-    assert str(joined["gcivl", "future"][3]) == "missing" and joined["gcivl", "future"][4] is None
+    assert rows["gcivl", "future"][4].missing == 1 and rows["gcivl", "future"][6] is None, "no runs on the joined twin"
+    assert [row[:2] for row in success_table(runs, JOINED).rows] == [("gcbc", "future")]
 
 
 def test_from_eight_seeds_on(tmp_path):
@@ -166,15 +173,19 @@ def test_curves(tmp_path):
         read_curves(folder, run.tasks)
 
 
-def test_where_it_got_stuck(tmp_path):
-    from stitchrl.worlds.maze.maps import Maze
-
-    maze = Maze("umaze", 1.0)
-    ends = [(1.0, 1.0), (1.0, 1.1), (-1.0, 1.0)]  # twice in r1c3, once in r1c1
+def test_a_ring_shows_where_most_failed_episodes_ended(tmp_path):
+    ends = [(4.0, 4.0), (4.0, 4.1), (-4.0, 4.0)]
     tracks = [Trajectory(np.array([[0.0, 0.0], end]), FAR, False) for end in ends]
     tracks.append(Trajectory(np.zeros((2, 2)), FAR, True))
-    assert stuck_in(maze, [FAR], tracks) == "2 of 3 failed episodes ended in r1c3."
-    assert stuck_in(maze, [FAR], tracks[3:]) == ""
+    run = read_run(make_run(tmp_path, CUT))
+    drawing, said = rollouts(run, [FAR], tracks)
+    assert said == "2 of 3 failed episodes ended in the ring, about (4, 4) m."
+    # 14.4 metres are 240 wide: (4, 4) is 11.2 from the left and 3.2 from the top
+    assert '<circle class="ring" cx="186.7" cy="53.3" r="16.0"/>' in drawing
+    drawing, said = rollouts(run, [FAR], tracks[2:])
+    assert said == "" and "ring" not in drawing
+    place, count = gathered(np.array([[0.0, 0.0], [0.9, 0.0], [1.8, 0.0]]), 1.0)
+    assert place.tolist() == [0.9, 0.0] and count == 3
 
 
 def test_formats():
@@ -198,8 +209,8 @@ def test_page_needs_nothing_beside_it(tmp_path):
     addresses = re.findall(r'(?:src|href|url)\s*[=(]\s*"?([^"\s>)]+)', page)
     assert addresses and all(address.startswith(("data:", "#")) for address in addresses)
     assert "begun: <span" in page and ">running<" in page
-    assert "gcivl, future (1 seed missing)" in page and "gcivl, future: missing" in page
-    assert page.count('class="maze"') == 4 and page.count('class="empty"') == 2  # gcbc + stitch, gcivl on joined data
+    assert "gcivl, future (1 seed missing)" in page
+    assert page.count('class="world"') == 4 and 'class="empty"' not in page
     assert page.count('class="chart"') == 1 + 1 + 3  # twins; joined data have no segments and no unseen tasks; cut data
 
 
@@ -239,13 +250,13 @@ def make_two_hundred(root):
                     steps = rng.normal(0, 0.2, (100, 150, 2)).cumsum(1).reshape(-1, 2)
                     np.savez(
                         folder / "trajectories.npz",
-                        xy=steps.clip(-9, 9).astype(np.float32),
+                        points=steps.clip(-9, 9).astype(np.float32),
                         lengths=np.full(100, 150),
                         task=tasks,
                         success=rng.random(100) < 0.5,
                     )
                     points = rng.uniform(-9, 9, (20_000, 2)).astype(np.float32)
-                    np.savez(folder / "data.npz", xy=points, context=rng.integers(0, 4, 20_000))
+                    np.savez(folder / "data.npz", points=points, context=rng.integers(0, 4, 20_000))
 
 
 class Browser:
@@ -323,8 +334,8 @@ def test_in_a_browser(tmp_path, options):
         )
         assert browser.run(column % (4, 4)) == [["0.14 ± ", "0.30 ± ", "0.54 ± "], "ascending"]
         assert browser.run(column % (4, 4)) == [["0.54 ± ", "0.30 ± ", "0.14 ± "], "descending"]
-        assert browser.run(column % (6, 6)) == [["0.30 ± ", "0.70 ± ", "missing"], "ascending"]
-        assert browser.run(column % (6, 6)) == [["0.70 ± ", "0.30 ± ", "missing"], "descending"]
+        assert browser.run(column % (6, 6)) == [["0.30 ± ", "0.70 ± ", "-"], "ascending"]
+        assert browser.run(column % (6, 6)) == [["0.70 ± ", "0.30 ± ", "-"], "descending"]
         # light and dark
         colours = []
         for scheme in ("light", "dark"):

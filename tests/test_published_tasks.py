@@ -1,5 +1,6 @@
 """The tasks that the code makes today are those of the committed certificates: regions, radii, paths, limits, cells."""
 
+import importlib.util
 import json
 from dataclasses import fields, replace
 from pathlib import Path
@@ -47,3 +48,14 @@ def test_the_tasks_of_a_committed_certificate_are_those_that_are_evaluated(name:
     assert [task.name for task in tasks] == [task["name"] for task in certificate["tasks"]]
     assert tasks_sha256(tasks) == certificate["tasks_sha256"]
     assert certificate["epsilon"] == 0.45 and certificate["min_episodes"] == spec.min_episodes
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_committed_card_says_what_cards_say_today(name: str) -> None:
+    pytest.importorskip("stitchrl.benchmark.benchmark")  # the facts are the world's
+    path = PUBLISHED.parent / "benchmarks" / "cards.py"
+    spec = importlib.util.spec_from_file_location("cards", path)
+    assert spec is not None and spec.loader is not None
+    cards = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(cards)
+    assert cards.text_of(PUBLISHED / name) == (PUBLISHED / name / "README.md").read_text(encoding="utf-8")

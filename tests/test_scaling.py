@@ -33,6 +33,6 @@ def test_an_agent_is_shown_a_new_value_of_a_constant_column_as_it_is() -> None:
     agent = make_learner().agent
     observations = torch.randn(1000, 4)
     observations[:, 2] = 0.3
-    agent.fit_scale(observations)
-    shown = agent.standardise(torch.tensor([[0.0, 0.0, 1.3, 0.0]]))
+    agent.fit(observations)
+    shown = agent.encoder(torch.tensor([[0.0, 0.0, 1.3, 0.0]]))
     assert shown[0, 2].item() == pytest.approx(1.0, rel=1e-5)

@@ -32,16 +32,16 @@ TASK = {
 
 
 def test_a_cards_table_of_tasks_has_every_number_under_its_own_heading():
-    spec = {"world": "pointmaze", "maze": "umaze", "seen": [], "unseen": [[[1, 1], [1, 3]]], "targets": []}
-    certificate = {"epsilon": 0.45, "min_episodes": 50, "tasks": [TASK]}
-    lines = card.tasks({"spec": spec}, certificate).splitlines()
+    ends = {key: {"center": [x, 1], "half": 0.25, "radius": 0} for key, x in (("start", -1), ("goal", 1))}
+    certificate = {"epsilon": 0.45, "min_episodes": 50, "tasks": [TASK | ends]}
+    lines = card.tasks(certificate, card.WORDS["goal"]).splitlines()
     header, row = ([cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], lines[2]))
     assert dict(zip(header[1:], row[1:], strict=True)) == {
         "task": "`r1c1-to-r1c3`",
         "from, to (m)": "(-1, 1) to (1, 1)",
-        "expects": "unseen",
+        "expected": "unseen",
         "status": "rare",
-        "joined by, in order / any order": "11 / 22",
+        "co-occurrence, in order / any order": "11 / 22",
         "segments needed": "3 (2 to 5)",
         "clearance (m)": "0.55",
         "path (m)": "6.6",

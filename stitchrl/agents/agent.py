@@ -1,32 +1,52 @@
-"""What every agent is: a module with a loss and an action, its inputs standardised with the training data."""
+"""What every agent is: a module with a loss and an action, and an encoder that scales what its networks are shown."""
 
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from gymnasium.spaces import Discrete
 from torch import Generator, Tensor, nn
 
-from stitchrl.scaling import mean_and_std
-from stitchrl.types import RETURN_DIM, Batch, GoalMixture, Needs
+from stitchrl.agents.encoders import make_encoder
+from stitchrl.types import Batch, GoalMixture, LossResult, Needs, Spaces
+
+GOALS = ("world", "observation", "nothing")  # what may be shown of the condition
 
 
 class Agent(nn.Module):
-    """Hyperparameters are keyword arguments of the subclass, with its paper's values as defaults.
+    """The base of all agents. A subclass takes `spaces` and its hyperparameters, with its paper's values as defaults.
 
-    goal_columns: which columns of a whole goal observation are the goal; None: conditions are returns. lr, batch_size,
-    grad_clip (largest norm of the gradient), weight_decay, warmup (updates): what the learner trains it with, by Adam.
+    Args:
+        spaces: What the agent is built for. Actions in a box lie in [-1, 1].
+        goal: What networks are shown of the condition. world: the columns that state the goal, or the vector.
+            observation: the whole goal observation. nothing: nothing.
+        lr: Learning rate of Adam.
+        batch_size: Transitions in an update.
+        needs: What batches hold.
+        grad_clip: Largest norm of the gradient; None: any.
+        weight_decay: Of AdamW.
+        warmup: Updates in which the learning rate grows to `lr`.
+
+    Attributes:
+        encoder: Flattens and scales observations.
+        observation_dim: Numbers in an encoded observation.
+        goal_dim: Numbers that networks are shown of the condition.
+        action_dim: Numbers in an action as networks are shown it.
+        discrete: Whether actions are discrete.
+        targets: Names of target networks, and of the networks that they follow.
+
+    Raises:
+        ValueError: If `goal` is unknown, or asks for a goal observation where the condition is a vector.
     """
 
-    mean: Tensor
-    std: Tensor
     goal_index: Tensor
     tau = 0.0  # how far target networks move towards their online networks in an update
 
     def __init__(
         self,
-        observation_dim: int,
-        goal_columns: Sequence[int] | None,
+        spaces: Spaces,
+        goal: str,
         lr: float,
         batch_size: int,
         needs: Needs,
@@ -35,66 +55,88 @@ class Agent(nn.Module):
         warmup: int = 0,
     ):
         super().__init__()
-        columns = None if goal_columns is None else check_columns("goal_columns", goal_columns, observation_dim)
-        self.goal_columns, self.needs = columns, needs
-        self.goal_dim = RETURN_DIM if columns is None else len(columns)
+        self.needs = needs
         self.lr, self.batch_size, self.grad_clip = lr, batch_size, grad_clip
         self.weight_decay, self.warmup = weight_decay, warmup
-        self.targets: dict[str, str] = {}  # names of target networks and of the networks that they follow
+        self.targets: dict[str, str] = {}
+        self.encoder = make_encoder(spaces.observation)
+        self.observation_dim = self.encoder.dim
+        self.discrete = isinstance(spaces.action, Discrete)
+        self.action_dim = int(spaces.action.n) if isinstance(spaces.action, Discrete) else spaces.action.shape[0]
+        self.of_columns = spaces.condition.columns is not None
+        columns = shown_columns(goal, spaces, self.observation_dim)
+        self.goal_dim = len(columns)
         # as a tensor of the agent's device: a list would be copied to a GPU, and waited for, in every update
-        self.register_buffer("goal_index", torch.tensor(columns or [], dtype=torch.long), persistent=False)
-        self.register_buffer("mean", torch.zeros(observation_dim))
-        self.register_buffer("std", torch.ones(observation_dim))
+        self.register_buffer("goal_index", torch.tensor(columns, dtype=torch.long), persistent=False)
 
-    def fit_scale(self, observations: Tensor) -> None:
-        """Take mean and standard deviation of each column from training observations [N, obs_dim].
-
-        A column that is constant in them is not scaled: its deviation counts as 1.
-        """
-        mean, std = mean_and_std(observations)
-        self.mean.copy_(mean)
-        self.std.copy_(std)
-
-    def standardise(self, observations: Tensor) -> Tensor:
-        """Observations [..., obs_dim] in units of the training data's standard deviation."""
-        return (observations - self.mean) / self.std
+    def fit(self, observations: Tensor) -> None:
+        """Take the encoder's scale from training observations [N, *shape]."""
+        self.encoder.fit(observations)
 
     def goal(self, conditions: Tensor) -> Tensor:
-        """What networks are shown [..., goal_dim] of conditions [..., condition_dim].
+        """What networks are shown [..., goal_dim] of conditions [..., *shape].
 
-        A goal's columns, standardised; a return as it is, for its numbers are of the order of 1.
+        A goal's columns are scaled as observations are. A vector stays as it is: its numbers are of the order of 1.
         """
-        if self.goal_columns is None:
-            return conditions
-        if not self.goal_columns:
-            return conditions[..., :0]  # of a goal or a return
-        return self.standardise(conditions).index_select(-1, self.goal_index)
+        if self.of_columns:
+            return self.encoder(conditions).index_select(-1, self.goal_index)
+        return conditions[..., : self.goal_dim]
 
     def inputs(self, observation: Tensor, condition: Tensor) -> Tensor:
-        """What networks of state and condition are shown: [B, obs_dim + goal_dim]."""
-        return torch.cat([self.standardise(observation), self.goal(condition)], -1)
+        """What networks of state and condition are shown: [B, observation_dim + goal_dim]."""
+        return torch.cat([self.encoder(observation), self.goal(condition)], -1)
 
-    def make_target(self, name: str) -> nn.Module:
+    def encode_actions(self, actions: Tensor) -> Tensor:
+        """Actions as networks are shown them [..., action_dim]: discrete ones are one-hot, others as they are."""
+        return nn.functional.one_hot(actions, self.action_dim).float() if self.discrete else actions
+
+    def make_target(self, name: str) -> Any:
         """A copy of the network `name` for the learner to move after it; assign it to `target_<name>`."""
         self.targets[f"target_{name}"] = name
         return copy.deepcopy(getattr(self, name)).requires_grad_(False)
 
-    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Any]]:
-        """The scalar to minimise, and its parts for the log: scalars on whatever device, or plain numbers."""
+    def loss(self, batch: Batch, rng: Generator) -> LossResult:
+        """What is minimised in one update, and what is logged of it.
+
+        Args:
+            batch: Transitions, and what else `needs` names.
+            rng: For what the loss draws.
+        """
         raise NotImplementedError
 
     @staticmethod
-    def total(parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """What `loss` returns where all parts count alike."""
-        return torch.stack(list(parts.values())).sum(), {key: value.detach() for key, value in parts.items()}
+    def total(parts: Mapping[str, Tensor | LossResult]) -> LossResult:
+        """The sum of the parts of a loss.
+
+        Args:
+            parts: By names like `actor_loss`. Each is logged by its name, and its own info by `actor/<key>`.
+        """
+        results = {key: part if isinstance(part, LossResult) else LossResult(part, {}) for key, part in parts.items()}
+        info = {key: result.loss.detach() for key, result in results.items()}
+        for name, result in results.items():
+            info |= {f"{name.removesuffix('_loss')}/{key}": value for key, value in result.info.items()}
+        return LossResult(torch.stack([result.loss for result in results.values()]).sum(), info)
 
     def act(self, observation: Any, condition: Tensor) -> Tensor:
-        """Actions [B, act_dim] in [-1, 1] for observations [B, obs_dim] and conditions [B, condition_dim].
+        """Actions for observations [B, *shape] and conditions [B, ...]: [B, act_dim] in [-1, 1], or int64 [B].
 
         An agent that needs windows is given a `Window` of the last states, actions and conditions instead of the
         observations, each env's steps first; the newest action is still to come.
         """
         raise NotImplementedError
+
+
+def shown_columns(goal: str, spaces: Spaces, observation_dim: int) -> list[int]:
+    """The columns of the condition that `goal` asks for: of a flattened goal observation, or of a vector."""
+    dim, columns = spaces.condition
+    match check_choice("goal", goal, GOALS):
+        case "nothing":
+            return []
+        case "observation" if columns is None:
+            raise ValueError(f"agent.goal: {goal!r} given, but the condition is a vector of {dim} and no observation")
+        case "observation":
+            return list(range(observation_dim))
+    return list(range(dim) if columns is None else columns)
 
 
 def goal_mixture(name: str, values: Mapping[str, Any]) -> GoalMixture:
@@ -126,7 +168,7 @@ def check_share(name: str, value: float) -> float:
 
 
 def check_columns(name: str, columns: Sequence[int], observation_dim: int) -> list[int]:
-    """The columns that the keyword `name` gives, ValueError unless observations have them all."""
+    """The columns that the keyword `name` gives, ValueError unless flattened observations have them all."""
     if not all(0 <= column < observation_dim for column in columns):
         raise ValueError(f"agent.{name}: {list(columns)} given, observations have {observation_dim}")
     return list(columns)

@@ -1,9 +1,12 @@
 """CRL: contrastive reinforcement learning (Eysenbach et al., 2022; as defined by OGBench, Park et al., 2025).
 
-The critic tells, for a state and an action, their own future goal from the other goals of the batch: its inner product
-grows with the log-probability of reaching the goal. The actor follows it and stays near the data (DDPG+BC), or is
-fitted by advantage-weighted regression, for which a second critic without actions is learned likewise (twins, where
-OGBench has one network).
+The critic f(s, a, g) = phi(s, a) . psi(g) / sqrt(latent_dim) tells a transition's own future goal from the other goals
+of the batch, by binary cross-entropy. So f grows with the log-probability of reaching the goal. The actor follows f and
+stays near the data (DDPG+BC), or it is learned by advantage-weighted regression. For that a second critic without
+actions, f(s, g), is learned likewise, and A = f(s, a, g) - f(s, g).
+
+Deviations: the second critic is two networks, where OGBench has one. GELU is exact, layer norms add 1e-5, and weights
+are initialised as PyTorch does. With discrete actions, DDPG+BC follows sum_a pi(a|s, g) f(s, a, g).
 """
 
 import math
@@ -14,22 +17,32 @@ import torch
 from torch import Generator, Tensor, nn
 
 from stitchrl.agents.agent import Agent, check_choice, goal_mixture
-from stitchrl.agents.networks import Ensemble, GaussianActor, frozen, negative_log_likelihood
-from stitchrl.types import Batch, Needs
+from stitchrl.agents.losses import advantage_weighted, ddpg_bc
+from stitchrl.agents.networks import Ensemble, frozen, make_actor
+from stitchrl.types import Batch, LossResult, Needs, Spaces
 
 VALUE_GOALS = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": 0.99}
 ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
 
 
 class CRL(Agent):
-    """latent_dim: of both encoders. actor_loss: ddpgbc or awr; alpha: weight of cloning, or inverse temperature."""
+    """Contrastive reinforcement learning. With discrete actions the actor is categorical.
+
+    Args:
+        spaces, lr, batch_size: See `Agent`.
+        hidden_dims: Widths of each MLP.
+        goal: world or observation, as for `Agent`.
+        latent_dim: Of phi and psi.
+        actor_loss: ddpgbc or awr.
+        alpha: Weight of cloning (ddpgbc), or inverse temperature of the advantage weights (awr).
+        value_goals, actor_goals: How goals are drawn.
+    """
 
     def __init__(
         self,
-        observation_dim: int,
-        action_dim: int,
+        spaces: Spaces,
         hidden_dims: Sequence[int] = (512, 512, 512),
-        goal_columns: Sequence[int] = (0, 1),
+        goal: str = "world",
         latent_dim: int = 512,
         actor_loss: str = "ddpgbc",
         alpha: float = 0.1,
@@ -38,46 +51,44 @@ class CRL(Agent):
         lr: float = 3e-4,
         batch_size: int = 1024,
     ):
+        check_choice("goal", goal, ["world", "observation"])
         needs = Needs(goal_mixture("actor_goals", actor_goals), goal_mixture("value_goals", value_goals))
-        super().__init__(observation_dim, goal_columns, lr, batch_size, needs)
+        super().__init__(spaces, goal, lr, batch_size, needs)
         self.alpha = alpha
         self.actor_loss_name = check_choice("actor_loss", actor_loss, ["ddpgbc", "awr"])
-        self.critic = Bilinear(observation_dim + action_dim, self.goal_dim, hidden_dims, latent_dim)
+        self.critic = Bilinear(self.observation_dim + self.action_dim, self.goal_dim, hidden_dims, latent_dim)
         if actor_loss == "awr":
-            self.value = Bilinear(observation_dim, self.goal_dim, hidden_dims, latent_dim)
-        self.actor = GaussianActor([observation_dim + self.goal_dim, *hidden_dims, action_dim])
+            self.value = Bilinear(self.observation_dim, self.goal_dim, hidden_dims, latent_dim)
+        self.actor = make_actor("gaussian", [self.observation_dim + self.goal_dim, *hidden_dims], spaces.action)
 
-    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        parts = {"critic_loss": self.critic_loss(batch), "actor_loss": self.actor_loss(batch)}
+    def loss(self, batch: Batch, rng: Generator) -> LossResult:
+        state, actions = self.encoder(batch.observations), self.encode_actions(batch.actions)
+        value_goals = self.goal(batch.value_goals)
+        parts = {
+            "critic_loss": contrastive_loss(self.critic.all_pairs(torch.cat([state, actions], -1), value_goals)),
+            "actor_loss": self.actor_loss(batch, state, actions),
+        }
         if self.actor_loss_name == "awr":
-            parts["value_loss"] = self.value_loss(batch)
+            parts["value_loss"] = contrastive_loss(self.value.all_pairs(state, value_goals))
         return self.total(parts)
 
-    def critic_loss(self, batch: Batch) -> Tensor:
-        now = torch.cat([self.standardise(batch.observations), batch.actions], -1)
-        return contrastive_loss(self.critic.all_pairs(now, self.goal(batch.value_goals)))
+    def actor_loss(self, batch: Batch, state: Tensor, actions: Tensor) -> LossResult:
+        goal = self.goal(batch.goals)
+        output = self.actor(torch.cat([state, goal], -1))
+        error = self.actor.explain(output, batch.actions)
 
-    def value_loss(self, batch: Batch) -> Tensor:
-        now = self.standardise(batch.observations)
-        return contrastive_loss(self.value.all_pairs(now, self.goal(batch.value_goals)))
+        def smaller_q(actions: Tensor) -> Tensor:
+            return self.critic(torch.cat([state, actions], -1), goal).amin(0)
 
-    def actor_loss(self, batch: Batch) -> Tensor:
-        state, goal = self.standardise(batch.observations), self.goal(batch.goals)
-        now = torch.cat([state, goal], -1)
-        action = self.actor(now)
-        cloning = negative_log_likelihood(action, batch.actions)
         if self.actor_loss_name == "awr":
             with torch.no_grad():
-                q = self.critic(torch.cat([state, batch.actions], -1), goal).amin(0)
-                advantage = q - self.value(state, goal).mean(0)
-                weight = (self.alpha * advantage).exp().clamp(max=100)
-            return (weight * cloning).mean()
+                advantage = smaller_q(actions) - self.value(state, goal).mean(0)
+            return advantage_weighted(advantage, self.alpha, error)
         with frozen(self.critic):
-            q = self.critic(torch.cat([state, action.clamp(-1, 1)], -1), goal).amin(0)
-        return -q.mean() / (q.detach().abs().mean() + 1e-6) + self.alpha * cloning.mean()
+            return ddpg_bc(self.actor.expected(output, smaller_q), error, self.alpha)
 
-    def act(self, observation: Tensor, goal: Tensor) -> Tensor:
-        return self.actor(self.inputs(observation, goal)).clamp(-1, 1)
+    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
+        return self.actor.act(self.inputs(observation, condition))
 
 
 class Bilinear(nn.Module):
@@ -98,8 +109,10 @@ class Bilinear(nn.Module):
         return self.phi(x) @ self.psi(goal).mT * self.scale
 
 
-def contrastive_loss(logits: Tensor) -> Tensor:
+def contrastive_loss(logits: Tensor) -> LossResult:
     """Binary cross-entropy of telling the diagonal of [2, B, B] from the rest, averaged."""
     exact = torch.promote_types(logits.dtype, torch.float32)
     own = logits.diagonal(dim1=-2, dim2=-1)
-    return (nn.functional.softplus(logits).sum(dtype=exact) - own.sum(dtype=exact)) / logits.numel()
+    own_sum = own.sum(dtype=exact)
+    loss = (nn.functional.softplus(logits).sum(dtype=exact) - own_sum) / logits.numel()
+    return LossResult(loss, {"own_logit_mean": own_sum.detach() / own.numel()})

@@ -1,39 +1,43 @@
-"""DT: decision transformer (Chen et al., 2021), conditioned on a goal as in the stitching paper (Ghugare et al., 2024).
+"""DT: decision transformer (Chen et al., 2021), conditioned as in the stitching paper (Ghugare et al., 2024).
 
-    goal state action | goal state action | ...      tokens, three for each step of the window
-          |                 |
-        action            action                     predicted by a causal transformer from each state's token
+    condition state action | condition state action | ...   tokens, three for each step of the window
+                |                        |
+              action                   action               predicted by a causal transformer from each state's token
 
-In the goal's place stands what at that step is left of the return, where returns are asked for (as in Chen et al.).
-Steps are numbered inside the window: a spliced window has no time of its own.
+Minimises the mean squared error of the actions, or the cross-entropy of discrete ones, over the steps of the window.
+The condition of a step is a goal, or what at that step is left of the return (as in Chen et al.).
+
+Deviations: inputs are standardised. Steps are numbered inside the window: a spliced window has no time of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from stitchrl.agents.agent import Agent, goal_mixture
-from stitchrl.agents.networks import OutputLinear
-from stitchrl.types import Batch, Needs, Window
+from stitchrl.agents.networks import OutputLinear, cross_entropy, squared_error
+from stitchrl.types import Batch, LossResult, Needs, Spaces, Window
 
 FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
 
 
 class DT(Agent):
-    """window: steps that the transformer sees in training. act_window: those that it sees when it acts, null: as many.
+    """Decision transformer.
 
-    width, blocks, heads, dropout: the transformer's.
-
-    goal_columns: null where conditions are returns.
+    Args:
+        spaces, goal, lr, weight_decay, warmup, grad_clip, batch_size: See `Agent`.
+        window: Steps that the transformer sees in training.
+        act_window: Steps that it sees when it acts; None: as many.
+        width, blocks, heads, dropout: The transformer's.
+        actor_goals: How conditions are drawn.
     """
 
     def __init__(
         self,
-        observation_dim: int,
-        action_dim: int,
-        goal_columns: Sequence[int] | None = (0, 1),
+        spaces: Spaces,
+        goal: str = "world",
         window: int = 5,
         act_window: int | None = None,
         width: int = 128,
@@ -56,36 +60,40 @@ class DT(Agent):
         if width % heads:
             raise ValueError(f"agent.heads: {heads} given, a divisor of the width {width} expected")
         needs = Needs(goal_mixture("actor_goals", actor_goals), window=window, act_window=act_window)
-        super().__init__(observation_dim, goal_columns, lr, batch_size, needs, grad_clip, weight_decay, warmup)
+        super().__init__(spaces, goal, lr, batch_size, needs, grad_clip, weight_decay, warmup)
         self.embed_goal = nn.Linear(self.goal_dim, width)
-        self.embed_observation = nn.Linear(observation_dim, width)
-        self.embed_action = nn.Linear(action_dim, width)
+        self.embed_observation = nn.Linear(self.observation_dim, width)
+        self.embed_action = nn.Linear(self.action_dim, width)
         self.embed_step = nn.Embedding(window, width)
         self.first_norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(blocks))
-        self.last_norm, self.head = nn.LayerNorm(width), OutputLinear(width, action_dim)
+        self.last_norm, self.head = nn.LayerNorm(width), OutputLinear(width, self.action_dim)
 
-    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        loss = self.actor_loss(batch)
-        return loss, {"actor_loss": loss.detach()}
+    def loss(self, batch: Batch, rng: Generator) -> LossResult:
+        return self.total({"actor_loss": self.actor_loss(batch)})
 
     def actor_loss(self, batch: Batch) -> Tensor:
-        window = batch.window
-        error = (self.predict(window) - window.actions).square().mean(-1)
-        return error[window.valid].mean()
+        """The mean error over the valid steps of all windows."""
+        window, output = batch.window, self.predict(batch.window)
+        explain = cross_entropy if self.discrete else squared_error
+        return explain(output, window.actions)[window.valid].mean()
 
     def act(self, observation: Window, condition: Tensor) -> Tensor:
         newest = observation.valid.sum(1) - 1
-        return self.predict(observation)[torch.arange(len(newest), device=newest.device), newest]
+        output = self.predict(observation)[torch.arange(len(newest), device=newest.device), newest]
+        return output.argmax(-1) if self.discrete else output
 
     def predict(self, window: Window) -> Tensor:
-        """The actions [B, K, act_dim], each from the conditions and states up to its own and the actions before it."""
+        """The actions [B, K, act_dim], or logits of discrete ones, of each step.
+
+        Each follows from the conditions and states up to its own and the actions before it.
+        """
         steps = self.embed_step.weight[: window.valid.shape[1]]
         tokens = torch.stack(
             [
                 self.embed_goal(self.goal(window.conditions)) + steps,
-                self.embed_observation(self.standardise(window.observations)) + steps,
-                self.embed_action(window.actions) + steps,
+                self.embed_observation(self.encoder(window.observations)) + steps,
+                self.embed_action(self.encode_actions(window.actions)) + steps,
             ],
             2,
         ).flatten(1, 2)
@@ -93,7 +101,8 @@ class DT(Agent):
         for block in self.blocks[:-1]:
             hidden = block(hidden)
         states = slice(1, None, 3)  # nothing is read from the others
-        return self.head(self.last_norm(self.blocks[-1](hidden, states))).tanh()
+        output = self.head(self.last_norm(self.blocks[-1](hidden, states)))
+        return output if self.discrete else output.tanh()
 
 
 class Block(nn.Module):

@@ -1,7 +1,9 @@
-"""GCBC: goal-conditioned behavioural cloning, as RvS (Emmons et al., 2022) in the stitching paper's setting.
+"""GCBC: conditioned behavioural cloning, as RvS (Emmons et al., 2022) in the stitching paper's setting.
 
-Makes the action of a state likely for that state and a goal that is reached later (RvS-G), or a return that is
-collected from there on (RvS-R). Inputs are standardised, which the paper does not do.
+Minimises the mean of -log pi(a | s, g) over transitions (s, a) and conditions g: a goal that is reached later (RvS-G),
+or a return that is collected from there on (RvS-R). A deterministic actor has the squared error in its place.
+
+Deviations: inputs are standardised.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,33 +13,41 @@ import torch
 from torch import Generator, Tensor, nn
 
 from stitchrl.agents.agent import Agent, check_choice, check_columns, goal_mixture
-from stitchrl.agents.networks import ACTORS
-from stitchrl.types import Batch, Needs
+from stitchrl.agents.encoders import Standardise
+from stitchrl.agents.networks import ACTORS, make_actor
+from stitchrl.types import Batch, LossResult, Needs, Spaces
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
 
 
 class GCBC(Agent):
-    """hidden_dims: widths of the MLP. actor: deterministic (squared error), gaussian or mixture (likelihood).
-    goal_columns: null where conditions are returns.
+    """Conditioned behavioural cloning. With discrete actions the actor is categorical.
 
-    orientation: columns of a quaternion (w, x, y, z) that says how the body stands. With it the network is shown where
-    the goal lies from the body: its offset and the direction that it lies in from where the body faces; null: where
-    the goal lies in the world.
+    Args:
+        spaces, goal, lr, grad_clip, batch_size: See `Agent`.
+        hidden_dims: Widths of the MLP.
+        activation: relu or gelu.
+        actor: deterministic (squared error), gaussian or mixture (likelihood).
+        orientation: Columns of a quaternion (w, x, y, z) that says how the body stands. With it the network is shown
+            where the goal lies from the body: its offset, and its direction from where the body faces. None: where the
+            goal lies in the world.
+        hidden_columns: Of the observation, which the network is not shown. Without its velocity, a body's momentum does
+            not tell where it was going.
+        actor_goals: How conditions are drawn.
 
-    hidden_columns: of the observation, which the network is not shown: without its velocity a body's momentum does not
-    tell where it was going.
+    Raises:
+        ValueError: For `orientation` without a goal of two columns or more, and for `orientation` and `hidden_columns`
+            where observations are whole numbers.
     """
 
     def __init__(
         self,
-        observation_dim: int,
-        action_dim: int,
+        spaces: Spaces,
         hidden_dims: Sequence[int] = (1024, 1024),
         activation: str = "relu",
         actor: str = "deterministic",
-        goal_columns: Sequence[int] | None = (0, 1),
+        goal: str = "world",
         orientation: Sequence[int] | None = None,
         hidden_columns: Sequence[int] = (),
         actor_goals: Mapping[str, Any] = FUTURE,
@@ -46,38 +56,43 @@ class GCBC(Agent):
         batch_size: int = 256,
     ):
         needs = Needs(actor_goals=goal_mixture("actor_goals", actor_goals))
-        super().__init__(observation_dim, goal_columns, lr, batch_size, needs, grad_clip)
-        if orientation is not None and goal_columns is None:
-            raise ValueError(f"agent.orientation: {list(orientation)} given; a return lies nowhere, use null")
-        self.orientation = orientation and check_columns("orientation", orientation, observation_dim)
-        hidden = check_columns("hidden_columns", hidden_columns, observation_dim)
-        self.shown = [column for column in range(observation_dim) if column not in hidden] if hidden else slice(None)
+        super().__init__(spaces, goal, lr, batch_size, needs, grad_clip)
+        for name, columns in (("orientation", orientation), ("hidden_columns", hidden_columns)):
+            if columns and not isinstance(self.encoder, Standardise):
+                raise ValueError(f"agent.{name}: {list(columns)} given, but observations are whole numbers")
+        if orientation is not None and (not self.of_columns or self.goal_dim < 2):
+            raise ValueError(f"agent.orientation: {list(orientation)} given; the condition lies nowhere, use null")
+        self.orientation = orientation and check_columns("orientation", orientation, self.observation_dim)
+        hidden = check_columns("hidden_columns", hidden_columns, self.observation_dim)
+        everything = range(self.observation_dim)
+        self.shown = [column for column in everything if column not in hidden] if hidden else slice(None)
         check_choice("actor", actor, list(ACTORS))
         check_choice("activation", activation, list(ACTIVATIONS))
-        goal_dim = self.goal_dim if orientation is None else 4
-        dims = [observation_dim - len(set(hidden)) + goal_dim, *hidden_dims, action_dim]
-        self.actor = ACTORS[actor](dims, ACTIVATIONS[activation])
+        there = self.goal_dim if orientation is None else self.goal_dim + 2
+        dims = [self.observation_dim - len(set(hidden)) + there, *hidden_dims]
+        self.actor = make_actor(actor, dims, spaces.action, ACTIVATIONS[activation])
 
-    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        loss = self.actor_loss(batch)
-        return loss, {"actor_loss": loss.detach()}
+    def loss(self, batch: Batch, rng: Generator) -> LossResult:
+        return self.total({"actor_loss": self.actor_loss(batch)})
 
     def actor_loss(self, batch: Batch) -> Tensor:
+        """The mean of -log pi(a | s, g), or of the squared error."""
         return self.actor.loss(self.inputs(batch.observations, batch.goals), batch.actions).mean()
 
-    def act(self, observation: Tensor, goal: Tensor) -> Tensor:
-        return self.actor(self.inputs(observation, goal)).clamp(-1, 1)
+    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
+        return self.actor.act(self.inputs(observation, condition))
 
-    def inputs(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """What the network is shown [B, shown columns + goal_dim]."""
-        there = self.goal(goal) if self.orientation is None else self.from_body(observation, goal)
-        return torch.cat([self.standardise(observation)[..., self.shown], there], -1)
+    def inputs(self, observation: Tensor, condition: Tensor) -> Tensor:
+        """What the network is shown: [B, shown columns + goal_dim], and two more with `orientation`."""
+        there = self.goal(condition) if self.orientation is None else self.from_body(observation, condition)
+        return torch.cat([self.encoder(observation)[..., self.shown], there], -1)
 
     def from_body(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """The goal's offset in half standard deviations, cosine and sine of its direction from the body's: [B, 4]."""
+        """The goal's offset in half standard deviations, cosine and sine of its direction from the body's."""
+        observation, goal = self.encoder.flatten(observation), self.encoder.flatten(goal)
         offset = (goal - observation).index_select(-1, self.goal_index)
         w, x, y, z = observation[:, self.orientation].unbind(-1)
         heading = torch.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
         bearing = torch.atan2(offset[:, 1], offset[:, 0]) - heading
-        half_std = self.std[self.goal_index] / 2
-        return torch.cat([offset / half_std, torch.stack([bearing.cos(), bearing.sin()], -1)], -1)
+        half_unit = self.encoder.unit[self.goal_index] / 2
+        return torch.cat([offset / half_unit, torch.stack([bearing.cos(), bearing.sin()], -1)], -1)

@@ -1,8 +1,11 @@
 """GCIQL: goal-conditioned implicit Q-learning (Kostrikov et al., 2022; as defined by OGBench, Park et al., 2025).
 
-A Q function is learned by one-step targets from a value, and the value by expectile regression on Q, so that no action
-outside the data is asked for. The actor follows Q and stays near the data (DDPG+BC; Fujimoto & Gu, 2021), or is fitted
-by advantage-weighted regression.
+Q(s, a, g) is learned by one-step targets r + discount V(s', g), and V by expectile regression on Q. So no action
+outside the data is asked for. The actor follows Q and stays near the data (DDPG+BC; Fujimoto & Gu, 2021), or it is
+learned by advantage-weighted regression with A = Q(s, a, g) - V(s, g).
+
+Deviations: GELU is exact, layer norms add 1e-5, and weights are initialised as PyTorch does. With discrete actions,
+DDPG+BC follows sum_a pi(a|s, g) Q(s, a, g).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,25 +15,33 @@ import torch
 from torch import Generator, Tensor
 
 from stitchrl.agents.agent import Agent, check_choice, check_share, goal_mixture
-from stitchrl.agents.networks import Ensemble, GaussianActor, frozen, mlp, negative_log_likelihood
-from stitchrl.types import Batch, Needs
+from stitchrl.agents.losses import advantage_weighted, ddpg_bc
+from stitchrl.agents.networks import Ensemble, frozen, make_actor, mlp
+from stitchrl.types import Batch, LossResult, Needs, Spaces
 
 VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.99}
 ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
 
 
 class GCIQL(Agent):
-    """expectile: of the value regression.
+    """Goal-conditioned implicit Q-learning. With discrete actions the actor is categorical.
 
-    actor_loss: ddpgbc or awr; alpha: weight of cloning, or inverse temperature.
+    Args:
+        spaces, goal, lr, batch_size: See `Agent`.
+        hidden_dims: Widths of each MLP.
+        discount: For each step.
+        expectile: Of the value regression.
+        actor_loss: ddpgbc or awr.
+        alpha: Weight of cloning (ddpgbc), or inverse temperature of the advantage weights (awr).
+        value_goals, actor_goals: How goals are drawn.
+        tau: How far target networks move in an update.
     """
 
     def __init__(
         self,
-        observation_dim: int,
-        action_dim: int,
+        spaces: Spaces,
         hidden_dims: Sequence[int] = (512, 512, 512),
-        goal_columns: Sequence[int] = (0, 1),
+        goal: str = "world",
         discount: float = 0.99,
         expectile: float = 0.9,
         actor_loss: str = "ddpgbc",
@@ -42,51 +53,58 @@ class GCIQL(Agent):
         batch_size: int = 1024,
     ):
         needs = Needs(goal_mixture("actor_goals", actor_goals), goal_mixture("value_goals", value_goals))
-        super().__init__(observation_dim, goal_columns, lr, batch_size, needs)
+        super().__init__(spaces, goal, lr, batch_size, needs)
         self.discount, self.expectile = check_share("discount", discount), check_share("expectile", expectile)
         self.alpha, self.tau = alpha, check_share("tau", tau)
         self.actor_loss_name = check_choice("actor_loss", actor_loss, ["ddpgbc", "awr"])
-        dims = [observation_dim + self.goal_dim, *hidden_dims]
+        dims = [self.observation_dim + self.goal_dim, *hidden_dims]
         self.value = mlp([*dims, 1], layer_norm=True)
-        self.critic = Ensemble([dims[0] + action_dim, *hidden_dims, 1])
+        self.critic = Ensemble([dims[0] + self.action_dim, *hidden_dims, 1])
         self.target_critic = self.make_target("critic")
-        self.actor = GaussianActor([*dims, action_dim])
+        self.actor = make_actor("gaussian", dims, spaces.action)
 
-    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, rng: Generator) -> LossResult:
+        actions = self.encode_actions(batch.actions)
         parts = {
-            "value_loss": self.value_loss(batch),
-            "critic_loss": self.critic_loss(batch),
-            "actor_loss": self.actor_loss(batch),
+            "value_loss": self.value_loss(batch, actions),
+            "critic_loss": self.critic_loss(batch, actions),
+            "actor_loss": self.actor_loss(batch, actions),
         }
         return self.total(parts)
 
-    def value_loss(self, batch: Batch) -> Tensor:
+    def value_loss(self, batch: Batch, actions: Tensor) -> LossResult:
+        """Expectile regression on the smaller of the target critics' values."""
         now = self.inputs(batch.observations, batch.value_goals)
         with torch.no_grad():
-            q = self.target_critic(torch.cat([now, batch.actions], -1)).squeeze(-1).amin(0)
-        error = q - self.value(now).squeeze(-1)
-        return (torch.where(error >= 0, self.expectile, 1 - self.expectile) * error.square()).mean()
+            q = self.target_critic(torch.cat([now, actions], -1)).squeeze(-1).amin(0)
+        value = self.value(now).squeeze(-1)
+        error = q - value
+        weight = torch.where(error >= 0, self.expectile, 1 - self.expectile)
+        return LossResult((weight * error.square()).mean(), {"mean": value.detach().mean()})
 
-    def critic_loss(self, batch: Batch) -> Tensor:
+    def critic_loss(self, batch: Batch, actions: Tensor) -> LossResult:
+        """The squared error of both critics."""
         now, following = (self.inputs(s, batch.value_goals) for s in (batch.observations, batch.next_observations))
         with torch.no_grad():
             discount = self.discount * (~batch.value_reached).float()
             target = batch.value_reached.float() - 1 + discount * self.value(following).squeeze(-1)
-        q = self.critic(torch.cat([now, batch.actions], -1)).squeeze(-1)
-        return (target - q).square().mean(1).sum()
+        q = self.critic(torch.cat([now, actions], -1)).squeeze(-1)
+        return LossResult((target - q).square().mean(1).sum(), {"mean": q.detach().mean()})
 
-    def actor_loss(self, batch: Batch) -> Tensor:
+    def actor_loss(self, batch: Batch, actions: Tensor) -> LossResult:
         now = self.inputs(batch.observations, batch.goals)
-        action = self.actor(now)
-        cloning = negative_log_likelihood(action, batch.actions)
+        output = self.actor(now)
+        error = self.actor.explain(output, batch.actions)
+
+        def smaller_q(actions: Tensor) -> Tensor:
+            return self.critic(torch.cat([now, actions], -1)).squeeze(-1).amin(0)
+
         if self.actor_loss_name == "awr":
             with torch.no_grad():
-                q = self.critic(torch.cat([now, batch.actions], -1)).squeeze(-1).amin(0)
-                weight = (self.alpha * (q - self.value(now).squeeze(-1))).exp().clamp(max=100)
-            return (weight * cloning).mean()
+                advantage = smaller_q(actions) - self.value(now).squeeze(-1)
+            return advantage_weighted(advantage, self.alpha, error)
         with frozen(self.critic):
-            q = self.critic(torch.cat([now, action.clamp(-1, 1)], -1)).squeeze(-1).amin(0)
-        return -q.mean() / (q.detach().abs().mean() + 1e-6) + self.alpha * cloning.mean()
+            return ddpg_bc(self.actor.expected(output, smaller_q), error, self.alpha)
 
-    def act(self, observation: Tensor, goal: Tensor) -> Tensor:
-        return self.actor(self.inputs(observation, goal)).clamp(-1, 1)
+    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
+        return self.actor.act(self.inputs(observation, condition))

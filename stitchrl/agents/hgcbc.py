@@ -1,8 +1,10 @@
 """HGCBC: hierarchical cloning, the first stage of relay policy learning (Gupta et al., 2019).
 
-The high policy, cloned from paths to any goal, says where one is so many steps later; the low one, cloned from what
-episodes did, walks there. Augmented paths reach the high policy alone: it sees where the body and its goal are, and not
-how the body moves, so that many of them teach it the way without teaching the low one another gait.
+The high policy says where one is so many steps later on the way to a goal. It is cloned from paths to any goal. The low
+policy walks there. It is cloned from what episodes did. Augmented paths reach the high policy alone. It sees where the
+body and its goal are, and not how the body moves. So they teach it the way, and teach the low policy no other gait.
+
+Deviations: both policies are deterministic, and the high one predicts an offset from the goal's columns alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,24 +13,30 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from stitchrl.agents.agent import check_choice
 from stitchrl.agents.gcbc import FUTURE, GCBC
 from stitchrl.agents.networks import mlp
-from stitchrl.types import Batch
+from stitchrl.types import Batch, LossResult, Spaces
 
 
 class HGCBC(GCBC):
-    """subgoal_steps: how far ahead subgoals lie. high_dims: widths of the high policy's MLP.
+    """Hierarchical cloning. With discrete actions the low policy is categorical.
 
-    hidden_dims, orientation: the low policy's, as GCBC's.
+    Args:
+        spaces, lr, grad_clip, batch_size: See `Agent`.
+        hidden_dims, orientation: The low policy's, as GCBC's.
+        high_dims: Widths of the high policy's MLP.
+        goal: world or observation, as for `Agent`.
+        subgoal_steps: How far ahead subgoals lie.
+        actor_goals: How goals are drawn.
     """
 
     def __init__(
         self,
-        observation_dim: int,
-        action_dim: int,
+        spaces: Spaces,
         hidden_dims: Sequence[int] = (1024, 1024),
         high_dims: Sequence[int] = (256, 256),
-        goal_columns: Sequence[int] = (0, 1),
+        goal: str = "world",
         orientation: Sequence[int] | None = None,
         subgoal_steps: int = 25,
         actor_goals: Mapping[str, Any] = FUTURE,
@@ -36,11 +44,11 @@ class HGCBC(GCBC):
         grad_clip: float | None = 0.25,
         batch_size: int = 256,
     ):
+        check_choice("goal", goal, ["world", "observation"])
         super().__init__(
-            observation_dim,
-            action_dim,
+            spaces,
             hidden_dims,
-            goal_columns=goal_columns,
+            goal=goal,
             orientation=orientation,
             actor_goals=actor_goals,
             lr=lr,
@@ -50,21 +58,21 @@ class HGCBC(GCBC):
         self.needs = self.needs._replace(subgoal_steps=subgoal_steps)
         self.high = mlp([2 * self.goal_dim, *high_dims, self.goal_dim])
 
-    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, rng: Generator) -> LossResult:
         error = self.way(batch.observations, batch.goals) - self.offset(batch.observations, batch.subgoals)
         low = self.actor_loss(batch._replace(goals=batch.low_goals))
         return self.total({"actor_loss": low, "high_loss": error.square().mean()})
 
     def offset(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """From where the body is to a goal, in half standard deviations [B, goal_dim]."""
+        """From where the body is to a goal, in half of the encoder's units [B, goal_dim]."""
         return 2 * (self.goal(goal) - self.goal(observation))
 
     def way(self, observation: Tensor, goal: Tensor) -> Tensor:
         """The offset of the subgoal on the way to a goal [B, goal_dim]."""
         return self.high(torch.cat([self.goal(observation), self.goal(goal)], -1))
 
-    def act(self, observation: Tensor, goal: Tensor) -> Tensor:
-        columns = self.goal_columns
-        subgoal = goal.clone()
-        subgoal[:, columns] = observation[:, columns] + self.way(observation, goal) * self.std[columns] / 2
-        return super().act(observation, subgoal)
+    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
+        columns = self.goal_index
+        here, subgoal = self.encoder.flatten(observation), self.encoder.flatten(condition).clone()
+        subgoal[:, columns] = here[:, columns] + self.way(observation, condition) * self.encoder.unit[columns] / 2
+        return super().act(observation, subgoal.view_as(condition))

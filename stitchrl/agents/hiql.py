@@ -1,7 +1,10 @@
 """HIQL: hierarchical implicit Q-learning (Park et al., 2023; as defined by OGBench, Park et al., 2025).
 
-One value of (state, goal), learned as in GCIVL, gives the advantages of two policies: the high one proposes a subgoal,
-in the value's own representation of goals, and the low one walks to it.
+One value V(s, phi(s, g)), learned as in GCIVL, gives the advantages of two policies. The high policy proposes a subgoal
+w, in the representation phi(s, w), with A = V(w, g) - V(s, g). The low policy walks to it, with A = V(s', w) - V(s, w).
+Both are learned by advantage-weighted regression.
+
+Deviations: phi has a target copy. GELU is exact, layer norms add 1e-5, and weights are initialised as PyTorch does.
 """
 
 import math
@@ -12,25 +15,34 @@ import torch
 from torch import Generator, Tensor
 
 from stitchrl.agents.agent import Agent, check_share, goal_mixture
-from stitchrl.agents.networks import Ensemble, GaussianActor, mlp
-from stitchrl.types import Batch, Needs
+from stitchrl.agents.losses import advantage_weighted
+from stitchrl.agents.networks import Ensemble, GaussianActor, make_actor, mlp
+from stitchrl.types import Batch, LossResult, Needs, Spaces
 
 VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.99}
 ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
 
 
 class HIQL(Agent):
-    """subgoal_steps: how far ahead subgoals lie. rep_dim: of their representation phi(state, goal).
+    """Hierarchical implicit Q-learning. With discrete actions the low policy is categorical.
 
-    low_alpha, high_alpha: inverse temperatures of the two policies' advantage weights.
+    Args:
+        spaces, goal, lr, batch_size: See `Agent`.
+        hidden_dims: Widths of each MLP.
+        discount: For each step.
+        expectile: Of the value regression.
+        low_alpha, high_alpha: Inverse temperatures of the two policies' advantage weights.
+        subgoal_steps: How far ahead subgoals lie.
+        rep_dim: Of the representation phi.
+        value_goals, actor_goals: How goals are drawn.
+        tau: How far target networks move in an update.
     """
 
     def __init__(
         self,
-        observation_dim: int,
-        action_dim: int,
+        spaces: Spaces,
         hidden_dims: Sequence[int] = (512, 512, 512),
-        goal_columns: Sequence[int] = (0, 1),
+        goal: str = "world",
         discount: float = 0.99,
         expectile: float = 0.7,
         low_alpha: float = 3.0,
@@ -44,18 +56,19 @@ class HIQL(Agent):
         batch_size: int = 1024,
     ):
         mixtures = goal_mixture("actor_goals", actor_goals), goal_mixture("value_goals", value_goals)
-        super().__init__(observation_dim, goal_columns, lr, batch_size, Needs(*mixtures, subgoal_steps=subgoal_steps))
+        super().__init__(spaces, goal, lr, batch_size, Needs(*mixtures, subgoal_steps=subgoal_steps))
         self.discount, self.expectile = check_share("discount", discount), check_share("expectile", expectile)
         self.tau = check_share("tau", tau)
         self.low_alpha, self.high_alpha = low_alpha, high_alpha
-        dims = [observation_dim + self.goal_dim, *hidden_dims]
+        dims = [self.observation_dim + self.goal_dim, *hidden_dims]
+        low_dims = [self.observation_dim + rep_dim, *hidden_dims]
         self.phi = mlp([*dims, rep_dim], layer_norm=True)
-        self.value = Ensemble([observation_dim + rep_dim, *hidden_dims, 1])
+        self.value = Ensemble([*low_dims, 1])
         self.target_phi, self.target_value = self.make_target("phi"), self.make_target("value")
-        self.low_actor = GaussianActor([observation_dim + rep_dim, *hidden_dims, action_dim])
+        self.low_actor = make_actor("gaussian", low_dims, spaces.action)
         self.high_actor = GaussianActor([*dims, rep_dim])
 
-    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, rng: Generator) -> LossResult:
         parts = {
             "value_loss": self.value_loss(batch),
             "low_actor_loss": self.low_actor_loss(batch),
@@ -69,20 +82,21 @@ class HIQL(Agent):
         return unit(phi(self.inputs(observation, goal)))
 
     def show(self, observation: Tensor, goal: Tensor, target: bool = False) -> Tensor:
-        """States and representations of goals: [B, obs_dim + rep_dim]."""
-        return torch.cat([self.standardise(observation), self.represent(observation, goal, target)], -1)
+        """States and representations of goals: [B, observation_dim + rep_dim]."""
+        return torch.cat([self.encoder(observation), self.represent(observation, goal, target)], -1)
 
     def values(self, observation: Tensor, goal: Tensor, target: bool = False) -> Tensor:
-        """Both twins' values [2, B] of states for goals."""
+        """Both networks' values [2, B] of states for goals."""
         value = self.target_value if target else self.value
         return value(self.show(observation, goal, target)).squeeze(-1)
 
     @torch.no_grad()
     def values_of_both(self, first: Tensor, second: Tensor, goal: Tensor, target: bool = False) -> Sequence[Tensor]:
-        """Both twins' values [2, B] of the first states and of the second ones, for the same goals: in one call."""
+        """Both networks' values [2, B] of the first states and of the second ones, for the same goals: in one call."""
         return self.values(torch.cat([first, second]), torch.cat([goal, goal]), target).chunk(2, 1)
 
-    def value_loss(self, batch: Batch) -> Tensor:
+    def value_loss(self, batch: Batch) -> LossResult:
+        """Expectile regression. Each network has its own target; the sign of the advantage is both networks'."""
         reward = batch.value_reached.float() - 1
         discount = self.discount * (~batch.value_reached).float()
         with torch.no_grad():
@@ -90,27 +104,27 @@ class HIQL(Agent):
                 batch.next_observations, batch.observations, batch.value_goals, target=True
             )
             advantage = reward + discount * next_value.amin(0) - now.mean(0)
-            target = reward + discount * next_value  # each of the twins has its own
+            target = reward + discount * next_value
         weight = torch.where(advantage >= 0, self.expectile, 1 - self.expectile)
-        return (weight * (target - self.values(batch.observations, batch.value_goals)).square()).mean(1).sum()
+        online = self.values(batch.observations, batch.value_goals)
+        return LossResult((weight * (target - online).square()).mean(1).sum(), {"mean": online.detach().mean()})
 
-    def low_actor_loss(self, batch: Batch) -> Tensor:
+    def low_actor_loss(self, batch: Batch) -> LossResult:
         with torch.no_grad():
             shown, next_shown = (self.show(s, batch.low_goals) for s in (batch.observations, batch.next_observations))
             next_value, value = self.value(torch.cat([next_shown, shown])).squeeze(-1).mean(0).chunk(2)
-            weight = (self.low_alpha * (next_value - value)).exp().clamp(max=100)
-        return (weight * self.low_actor.loss(shown, batch.actions)).mean()
+        return advantage_weighted(next_value - value, self.low_alpha, self.low_actor.loss(shown, batch.actions))
 
-    def high_actor_loss(self, batch: Batch) -> Tensor:
+    def high_actor_loss(self, batch: Batch) -> LossResult:
         with torch.no_grad():
             later, now = self.values_of_both(batch.subgoals, batch.observations, batch.goals)
-            weight = (self.high_alpha * (later - now).mean(0)).exp().clamp(max=100)
             rep = self.represent(batch.observations, batch.subgoals)
-        return (weight * self.high_actor.loss(self.inputs(batch.observations, batch.goals), rep)).mean()
+        error = self.high_actor.loss(self.inputs(batch.observations, batch.goals), rep)
+        return advantage_weighted((later - now).mean(0), self.high_alpha, error)
 
-    def act(self, observation: Tensor, goal: Tensor) -> Tensor:
-        subgoal = unit(self.high_actor(self.inputs(observation, goal)))
-        return self.low_actor(torch.cat([self.standardise(observation), subgoal], -1)).clamp(-1, 1)
+    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
+        subgoal = unit(self.high_actor(self.inputs(observation, condition)))
+        return self.low_actor.act(torch.cat([self.encoder(observation), subgoal], -1))
 
 
 def unit(rep: Tensor) -> Tensor:

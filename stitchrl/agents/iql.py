@@ -1,10 +1,11 @@
 """IQL: implicit Q-learning (Kostrikov et al., 2022), of the dataset's rewards.
 
-A value is fitted to Q by expectile regression, Q to one-step targets from the value, so that no action outside the data
-is asked for; the actor by advantage-weighted regression. It is not told what to reach, and collects what it can.
+V(s) is fitted to Q(s, a) by expectile regression, and Q to one-step targets r + discount V(s'). So no action outside
+the data is asked for. The actor is learned by advantage-weighted regression with A = Q(s, a) - V(s). It is not told
+what to reach, and collects what it can.
 
-Other than in the paper, critics have GELU and layer norm, the actor has GELU and a fixed standard deviation (as in
-GCIQL), and all losses share an optimiser step. Episodes end by time limits alone, so every step bootstraps.
+Deviations: critics have GELU and layer norm. The actor has GELU and a fixed standard deviation (as in GCIQL). All
+losses share an optimiser step. Episodes end by time limits alone, so every step bootstraps.
 """
 
 from collections.abc import Sequence
@@ -13,17 +14,26 @@ import torch
 from torch import Generator, Tensor
 
 from stitchrl.agents.agent import Agent, check_share
-from stitchrl.agents.networks import Ensemble, GaussianActor, mlp
-from stitchrl.types import Batch, GoalMixture, Needs
+from stitchrl.agents.losses import advantage_weighted
+from stitchrl.agents.networks import Ensemble, make_actor, mlp
+from stitchrl.types import Batch, GoalMixture, LossResult, Needs, Spaces
 
 
 class IQL(Agent):
-    """expectile: of the value regression. beta: inverse temperature of the advantage weights."""
+    """Implicit Q-learning. With discrete actions the actor is categorical.
+
+    Args:
+        spaces, lr, batch_size: See `Agent`.
+        hidden_dims: Widths of each MLP.
+        discount: For each step.
+        expectile: Of the value regression.
+        beta: Inverse temperature of the advantage weights.
+        tau: How far target networks move in an update.
+    """
 
     def __init__(
         self,
-        observation_dim: int,
-        action_dim: int,
+        spaces: Spaces,
         hidden_dims: Sequence[int] = (256, 256),
         discount: float = 0.99,
         expectile: float = 0.7,
@@ -33,40 +43,40 @@ class IQL(Agent):
         batch_size: int = 256,
     ):
         needs = Needs(GoalMixture(current=0, trajectory=1, random=0), rewards=True)
-        super().__init__(observation_dim, (), lr, batch_size, needs)
+        super().__init__(spaces, "nothing", lr, batch_size, needs)
         self.discount, self.expectile = check_share("discount", discount), check_share("expectile", expectile)
         self.beta, self.tau = beta, check_share("tau", tau)
-        self.value = mlp([observation_dim, *hidden_dims, 1], layer_norm=True)
-        self.critic = Ensemble([observation_dim + action_dim, *hidden_dims, 1])
+        dims = [self.observation_dim, *hidden_dims]
+        self.value = mlp([*dims, 1], layer_norm=True)
+        self.critic = Ensemble([dims[0] + self.action_dim, *hidden_dims, 1])
         self.target_critic = self.make_target("critic")
-        self.actor = GaussianActor([observation_dim, *hidden_dims, action_dim])
+        self.actor = make_actor("gaussian", dims, spaces.action)
 
-    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        state = self.standardise(batch.observations)
+    def loss(self, batch: Batch, rng: Generator) -> LossResult:
+        state, actions = self.encoder(batch.observations), self.encode_actions(batch.actions)
         with torch.no_grad():
-            q = self.target_critic(torch.cat([state, batch.actions], -1)).squeeze(-1).amin(0)
-        advantage = q - self.value(state).squeeze(-1)
+            q = self.target_critic(torch.cat([state, actions], -1)).squeeze(-1).amin(0)
+        value = self.value(state).squeeze(-1)
+        advantage = q - value
         parts = {
-            "value_loss": self.value_loss(advantage),
-            "critic_loss": self.critic_loss(state, batch),
-            "actor_loss": self.actor_loss(state, batch.actions, advantage.detach()),
+            "value_loss": LossResult(self.value_loss(advantage), {"mean": value.detach().mean()}),
+            "critic_loss": self.critic_loss(state, actions, batch),
+            "actor_loss": advantage_weighted(advantage, self.beta, self.actor.loss(state, batch.actions)),
         }
         return self.total(parts)
 
     def value_loss(self, advantage: Tensor) -> Tensor:
+        """Expectile regression."""
         weight = torch.where(advantage >= 0, self.expectile, 1 - self.expectile)
         return (weight * advantage.square()).mean()
 
-    def critic_loss(self, state: Tensor, batch: Batch) -> Tensor:
+    def critic_loss(self, state: Tensor, actions: Tensor, batch: Batch) -> LossResult:
+        """The squared error of both critics."""
         with torch.no_grad():
-            following = self.value(self.standardise(batch.next_observations)).squeeze(-1)
+            following = self.value(self.encoder(batch.next_observations)).squeeze(-1)
             target = batch.rewards + self.discount * following
-        q = self.critic(torch.cat([state, batch.actions], -1)).squeeze(-1)
-        return (target - q).square().mean(1).sum()
-
-    def actor_loss(self, state: Tensor, actions: Tensor, advantage: Tensor) -> Tensor:
-        weight = (self.beta * advantage).exp().clamp(max=100)
-        return (weight * self.actor.loss(state, actions)).mean()
+        q = self.critic(torch.cat([state, actions], -1)).squeeze(-1)
+        return LossResult((target - q).square().mean(1).sum(), {"mean": q.detach().mean()})
 
     def act(self, observation: Tensor, condition: Tensor) -> Tensor:
-        return self.actor(self.standardise(observation)).clamp(-1, 1)
+        return self.actor.act(self.encoder(observation))

@@ -1,11 +1,12 @@
 """What several agents' networks are built of: MLPs, ensembles of them, and actors that can be cloned or weighted."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
+from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
 Tensors = Sequence[Tensor]
@@ -33,7 +34,13 @@ class OutputLinear(nn.Linear):
 
 
 def mlp(dims: Sequence[int], activation: type[nn.Module] = nn.GELU, layer_norm: bool = False) -> nn.Sequential:
-    """A network of widths `dims`, input first, whose last layer is linear. layer_norm: after each activation."""
+    """A network whose last layer is linear.
+
+    Args:
+        dims: Widths of input, hidden layers and output.
+        activation: Of the hidden layers.
+        layer_norm: Whether layer norm follows each activation.
+    """
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(dims[:-1]):
         layers += [nn.Linear(fan_in, fan_out), activation(), *([nn.LayerNorm(fan_out)] if layer_norm else [])]
@@ -41,10 +48,14 @@ def mlp(dims: Sequence[int], activation: type[nn.Module] = nn.GELU, layer_norm: 
 
 
 class Ensemble(nn.Module):
-    """Two MLPs of one shape, GELU and layer norm as in OGBench's critics. exact: as OutputLinear.
+    """Two MLPs of one shape with GELU and layer norm, as OGBench's critics are.
 
     Their parameters are stacked, which spares the optimiser half of the tensors. They are evaluated one after the
-    other: so activations stay in the cache, and a batched product was slower (benchmarks/speed.py).
+    other, so that activations stay in the cache. A batched product was slower (benchmarks/speed.py).
+
+    Args:
+        dims: Widths of input, hidden layers and output.
+        exact: Whether the last layer stays in float32 under autocast, as OutputLinear does.
     """
 
     def __init__(self, dims: Sequence[int], exact: bool = True):
@@ -83,74 +94,156 @@ class Ensemble(nn.Module):
             return torch.addmm(biases[-1], x.to(weights[-1].dtype), weights[-1])
 
 
-class DeterministicActor(nn.Module):
-    """tanh of an MLP; its loss is the squared error."""
+class Actor(nn.Module):
+    """A policy: an MLP whose output says which actions are likely. Subclasses say how.
 
-    def __init__(self, dims: Sequence[int], activation: type[nn.Module] = nn.ReLU):
-        super().__init__()
-        self.net = mlp(dims, activation)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The action [B, act_dim] for inputs [B, dims[0]]."""
-        return self.net(x).tanh()
-
-    def loss(self, x: Tensor, actions: Tensor) -> Tensor:
-        """How badly [B] the actor explains actions [B, act_dim] for inputs x: the mean squared error."""
-        return (self(x) - actions).square().mean(-1)
-
-
-class GaussianActor(nn.Module):
-    """A normal distribution of standard deviation 1 about an MLP's output, as in OGBench; acts by its mean."""
+    Args:
+        dims: Widths of input, hidden layers and action.
+        activation: Of the hidden layers.
+    """
 
     def __init__(self, dims: Sequence[int], activation: type[nn.Module] = nn.GELU):
         super().__init__()
         self.net = mlp(dims, activation)
-        with torch.no_grad():
-            for parameter in self.net[-1].parameters():
-                parameter.mul_(0.01)  # actions begin near zero
 
     def forward(self, x: Tensor) -> Tensor:
+        """The network's output [B, ...] for inputs x [B, dims[0]]; of most actors it is the action [B, act_dim]."""
         return self.net(x)
 
+    def explain(self, output: Tensor, actions: Tensor) -> Tensor:
+        """How badly [B] an output of the network explains actions."""
+        raise NotImplementedError
+
     def loss(self, x: Tensor, actions: Tensor) -> Tensor:
-        """The negative log-likelihood [B] of actions [B, act_dim] for inputs x."""
-        return negative_log_likelihood(self(x), actions)
+        """How badly [B] the actor explains actions for inputs x [B, dims[0]]."""
+        return self.explain(self(x), actions)
+
+    def act(self, x: Tensor) -> Tensor:
+        """The action for inputs x [B, dims[0]]: [B, act_dim] in [-1, 1], or numbers of actions (int64) [B]."""
+        return self(x).clamp(-1, 1)
+
+    def expected(self, output: Tensor, q: Callable[[Tensor], Tensor]) -> Tensor:
+        """The value [B] of what an output of the network does.
+
+        Args:
+            output: Of the network.
+            q: The values [B] of actions as critics are shown them [B, act_dim].
+        """
+        return q(output.clamp(-1, 1))
 
 
-def negative_log_likelihood(mean: Tensor, actions: Tensor) -> Tensor:
-    """Of actions [B, act_dim] under normal distributions of standard deviation 1 about `mean`: [B]."""
-    return 0.5 * ((mean - actions).square() + math.log(2 * math.pi)).sum(-1)
+class DeterministicActor(Actor):
+    """tanh of an MLP; its loss is the mean squared error."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x).tanh()
+
+    def explain(self, output: Tensor, actions: Tensor) -> Tensor:
+        return squared_error(output, actions)
 
 
-class MixtureActor(nn.Module):
-    """A mixture of normal distributions (Bishop, 1994): several modes, and acts by the mean of the likeliest one."""
+class GaussianActor(Actor):
+    """A normal distribution of standard deviation 1 about an MLP's output, as in OGBench.
+
+    It acts by its mean. Its loss is the negative log-likelihood.
+    """
+
+    def __init__(self, dims: Sequence[int], activation: type[nn.Module] = nn.GELU):
+        super().__init__(dims, activation)
+        begin_near_zero(self.net)
+
+    def explain(self, output: Tensor, actions: Tensor) -> Tensor:
+        return 0.5 * ((output - actions).square() + math.log(2 * math.pi)).sum(-1)
+
+
+class MixtureActor(Actor):
+    """A mixture of normal distributions (Bishop, 1994), for data with several modes.
+
+    It acts by the mean of the likeliest one. Its loss is the negative log-likelihood.
+    """
 
     COMPONENTS = 8
 
-    def __init__(self, dims: Sequence[int], activation: type[nn.Module] = nn.ReLU):
-        super().__init__()
+    def __init__(self, dims: Sequence[int], activation: type[nn.Module] = nn.GELU):
+        super().__init__([*dims[:-1], self.COMPONENTS * (1 + 2 * dims[-1])], activation)
         self.action_dim = dims[-1]
-        self.net = mlp([*dims[:-1], self.COMPONENTS * (1 + 2 * self.action_dim)], activation)
 
-    def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def parts(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights [B, K], means [B, K, act_dim] and log standard deviations [B, K, act_dim]."""
-        weights, means, stds = self.net(x).split([self.COMPONENTS, *2 * [self.COMPONENTS * self.action_dim]], -1)
+        weights, means, stds = output.split([self.COMPONENTS, *2 * [self.COMPONENTS * self.action_dim]], -1)
         shape = (self.COMPONENTS, self.action_dim)
         return weights.log_softmax(-1), means.unflatten(-1, shape).tanh(), stds.unflatten(-1, shape).clamp(-3, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        weights, means, _ = self.parts(x)
-        return means[torch.arange(len(x), device=x.device), weights.argmax(-1)]
-
-    def loss(self, x: Tensor, actions: Tensor) -> Tensor:
-        weights, means, log_stds = self.parts(x)
+    def explain(self, output: Tensor, actions: Tensor) -> Tensor:
+        weights, means, log_stds = self.parts(output)
         error = (actions[:, None] - means) / log_stds.exp()
         likelihood = -(0.5 * error.square() + log_stds + 0.5 * math.log(2 * math.pi)).sum(-1)
         return -torch.logsumexp(weights + likelihood, -1)
 
+    def act(self, x: Tensor) -> Tensor:
+        weights, means, _ = self.parts(self(x))
+        return means[torch.arange(len(x), device=x.device), weights.argmax(-1)]
 
-ACTORS: dict[str, type[DeterministicActor] | type[GaussianActor] | type[MixtureActor]] = {
+
+class CategoricalActor(Actor):
+    """A softmax over discrete actions, from an MLP's logits [B, n]. It acts by the likeliest action."""
+
+    def __init__(self, dims: Sequence[int], activation: type[nn.Module] = nn.GELU):
+        super().__init__(dims, activation)
+        begin_near_zero(self.net)
+
+    def explain(self, output: Tensor, actions: Tensor) -> Tensor:
+        return cross_entropy(output, actions)
+
+    def act(self, x: Tensor) -> Tensor:
+        return self(x).argmax(-1)
+
+    def expected(self, output: Tensor, q: Callable[[Tensor], Tensor]) -> Tensor:
+        """sum_a pi(a|s) Q(s, a), with one call of q for each action. Gradients flow into pi alone."""
+        with torch.no_grad():
+            every = torch.eye(output.shape[-1], dtype=output.dtype, device=output.device)
+            values = torch.stack([q(action.expand_as(output)) for action in every], -1)
+        return (output.softmax(-1) * values).sum(-1)
+
+
+def begin_near_zero(net: nn.Sequential) -> None:
+    """Scale the last layer down, so that actions or logits begin near zero (as in OGBench)."""
+    with torch.no_grad():
+        for parameter in net[-1].parameters():
+            parameter.mul_(0.01)
+
+
+def squared_error(output: Tensor, actions: Tensor) -> Tensor:
+    """The mean squared error [...] of actions [..., act_dim]."""
+    return (output - actions).square().mean(-1)
+
+
+def cross_entropy(logits: Tensor, actions: Tensor) -> Tensor:
+    """The negative log-likelihood [...] of actions [...] (int64) under a softmax of logits [..., n]."""
+    return -logits.log_softmax(-1).gather(-1, actions[..., None]).squeeze(-1)
+
+
+ACTORS: dict[str, type[Actor]] = {
     "deterministic": DeterministicActor,
     "gaussian": GaussianActor,
     "mixture": MixtureActor,
 }
+
+
+def make_actor(kind: str, dims: Sequence[int], action: Box | Discrete, activation: type[nn.Module] = nn.GELU) -> Actor:
+    """The actor of a kind in `ACTORS`; whatever the kind, a `CategoricalActor` where actions are discrete.
+
+    Args:
+        kind: A key of `ACTORS`.
+        dims: Widths of input and hidden layers.
+        action: The space of actions.
+        activation: Of the hidden layers.
+
+    Raises:
+        ValueError: If a mixture is asked for and actions are discrete. A softmax has several modes by itself.
+    """
+    if isinstance(action, Box):
+        return ACTORS[kind]([*dims, action.shape[0]], activation)
+    if kind == "mixture":
+        raise ValueError("agent.actor: 'mixture' given, but actions are discrete and have several modes without it")
+    return CategoricalActor([*dims, int(action.n)], activation)

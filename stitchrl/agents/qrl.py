@@ -1,9 +1,12 @@
 """QRL: quasimetric reinforcement learning (Wang et al., 2023; as defined by OGBench, Park et al., 2025).
 
-A quasimetric pushes states and random goals apart, while each step of the data may be at most 1 long: what remains is
-the number of steps of the shortest way. The actor follows it through a model of the latent dynamics and stays near the
-data (DDPG+BC), or is fitted by advantage-weighted regression. Goals are whole observations: the quasimetric needs one
-space for both.
+A quasimetric d(phi(s), phi(g)) pushes states and random goals apart, while each step of the data may be at most 1 long.
+What remains is the number of steps of the shortest way. The constraint has a learned multiplier (the dual). The actor
+follows -d(phi(s) + f(phi(s), a), phi(g)) through a model f of the latent dynamics and stays near the data (DDPG+BC), or
+it is learned by advantage-weighted regression with A = d(phi(s), phi(g)) - d(phi(s'), phi(g)).
+
+Deviations: GELU is exact, layer norms add 1e-5, and weights are initialised as PyTorch does. With discrete actions, f
+is shown one-hot vectors, and DDPG+BC follows the mean over pi(a|s, g).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +16,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from stitchrl.agents.agent import Agent, check_choice, goal_mixture
-from stitchrl.agents.networks import GaussianActor, frozen, mlp, negative_log_likelihood
-from stitchrl.types import Batch, Needs
+from stitchrl.agents.losses import advantage_weighted, ddpg_bc
+from stitchrl.agents.networks import frozen, make_actor, mlp
+from stitchrl.types import Batch, LossResult, Needs, Spaces
 
 VALUE_GOALS = {"current": 0.0, "trajectory": 0.0, "random": 1.0, "discount": None}
 ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
@@ -22,17 +26,24 @@ COMPONENT_DIM = 8  # latent dimensions in a component of the quasimetric
 
 
 class QRL(Agent):
-    """latent_dim: of the quasimetric's space, in components of 8. eps: how far steps may be longer than 1, squared.
+    """Quasimetric reinforcement learning. With discrete actions the actor is categorical.
 
-    actor_loss: ddpgbc or awr; alpha: weight of cloning, or inverse temperature. goal_columns: null for all.
+    It is always shown the whole goal observation: the quasimetric needs one space for states and goals.
+
+    Args:
+        spaces, lr, batch_size: See `Agent`.
+        hidden_dims: Widths of each MLP.
+        latent_dim: Of the quasimetric's space, a multiple of 8.
+        eps: How far steps may be longer than 1, squared.
+        actor_loss: ddpgbc or awr.
+        alpha: Weight of cloning (ddpgbc), or inverse temperature of the advantage weights (awr).
+        value_goals, actor_goals: How goals are drawn.
     """
 
     def __init__(
         self,
-        observation_dim: int,
-        action_dim: int,
+        spaces: Spaces,
         hidden_dims: Sequence[int] = (512, 512, 512),
-        goal_columns: Sequence[int] | None = None,
         latent_dim: int = 512,
         eps: float = 0.05,
         actor_loss: str = "ddpgbc",
@@ -42,65 +53,71 @@ class QRL(Agent):
         lr: float = 3e-4,
         batch_size: int = 1024,
     ):
-        if goal_columns not in (None, columns := list(range(observation_dim))):
-            raise ValueError(f"agent.goal_columns: {goal_columns} given; qrl compares whole observations, use null")
         if latent_dim % COMPONENT_DIM:
             raise ValueError(f"agent.latent_dim: {latent_dim} given, a multiple of {COMPONENT_DIM} expected")
         needs = Needs(goal_mixture("actor_goals", actor_goals), goal_mixture("value_goals", value_goals))
-        super().__init__(observation_dim, columns, lr, batch_size, needs)
+        super().__init__(spaces, "observation", lr, batch_size, needs)
         self.eps, self.alpha = eps, alpha
         self.actor_loss_name = check_choice("actor_loss", actor_loss, ["ddpgbc", "awr"])
-        self.encoder = mlp([observation_dim, *hidden_dims, latent_dim], layer_norm=True)
+        self.phi = mlp([self.observation_dim, *hidden_dims, latent_dim], layer_norm=True)
         self.distance = IQE()
         self.log_multiplier = nn.Parameter(torch.zeros(()))  # of the constraint on steps; its exponential is the dual
         if actor_loss == "ddpgbc":
-            self.dynamics = mlp([latent_dim + action_dim, *hidden_dims, latent_dim], layer_norm=True)
-        self.actor = GaussianActor([2 * observation_dim, *hidden_dims, action_dim])
+            self.dynamics = mlp([latent_dim + self.action_dim, *hidden_dims, latent_dim], layer_norm=True)
+        self.actor = make_actor("gaussian", [2 * self.observation_dim, *hidden_dims], spaces.action)
 
-    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        state, following = self.encode(batch.observations), self.encode(batch.next_observations)
-        parts = {
-            "value_loss": self.value_loss(state, following, self.encode(batch.value_goals)),
+    def loss(self, batch: Batch, rng: Generator) -> LossResult:
+        state, following = self.embed(batch.observations), self.embed(batch.next_observations)
+        parts: dict[str, Tensor | LossResult] = {
+            "value_loss": self.value_loss(state, following, self.embed(batch.value_goals)),
             "actor_loss": self.actor_loss(batch, state.detach(), following.detach()),
         }
         if self.actor_loss_name == "ddpgbc":
-            parts["dynamics_loss"] = self.dynamics_loss(state, batch.actions, following)
+            parts["dynamics_loss"] = self.dynamics_loss(state, self.encode_actions(batch.actions), following)
         return self.total(parts)
 
-    def encode(self, observation: Tensor) -> Tensor:
-        """The latent state [B, latent_dim] of whole observations."""
-        return self.encoder(self.standardise(observation))
+    def embed(self, observation: Tensor) -> Tensor:
+        """phi [B, latent_dim] of whole observations."""
+        return self.phi(self.encoder(observation))
 
-    def value_loss(self, state: Tensor, following: Tensor, goal: Tensor) -> Tensor:
-        apart = 100 * nn.functional.softplus(5 - self.distance(state, goal) / 100).mean()
+    def value_loss(self, state: Tensor, following: Tensor, goal: Tensor) -> LossResult:
+        """Random goals pushed apart, and the constraint on steps with its multiplier."""
+        distance = self.distance(state, goal)
+        apart = 100 * nn.functional.softplus(5 - distance / 100).mean()
         step = (self.distance(state, following) - 1).relu().square().mean()
         multiplier = self.log_multiplier.exp()
-        return apart + multiplier.detach() * step + multiplier * (self.eps - step.detach())
+        loss = apart + multiplier.detach() * step + multiplier * (self.eps - step.detach())
+        info = {
+            "distance_mean": distance.detach().mean(),
+            "step_excess": step.detach(),
+            "multiplier": multiplier.detach(),
+        }
+        return LossResult(loss, info)
 
     def dynamics_loss(self, state: Tensor, action: Tensor, following: Tensor) -> Tensor:
+        """The distance of predicted from following states, in both directions."""
         predicted = self.predict(state, action)
         return (self.distance(following, predicted) + self.distance(predicted, following)).mean() / 2
 
     def predict(self, latent: Tensor, action: Tensor) -> Tensor:
-        """The latent state [B, latent_dim] after an action."""
+        """The latent state [B, latent_dim] after an action [B, action_dim]."""
         return latent + self.dynamics(torch.cat([latent, action], -1))
 
-    def actor_loss(self, batch: Batch, state: Tensor, following: Tensor) -> Tensor:
-        action = self.actor(self.inputs(batch.observations, batch.goals))
-        cloning = negative_log_likelihood(action, batch.actions)
+    def actor_loss(self, batch: Batch, state: Tensor, following: Tensor) -> LossResult:
+        output = self.actor(self.inputs(batch.observations, batch.goals))
+        error = self.actor.explain(output, batch.actions)
         with torch.no_grad():
-            goal = self.encode(batch.goals)
+            goal = self.embed(batch.goals)
         if self.actor_loss_name == "awr":
             with torch.no_grad():
                 advantage = self.distance(state, goal) - self.distance(following, goal)
-                weight = (self.alpha * advantage).exp().clamp(max=100)
-            return (weight * cloning).mean()
+            return advantage_weighted(advantage, self.alpha, error)
         with frozen(self.dynamics, self.distance):
-            q = -self.distance(self.predict(state, action.clamp(-1, 1)), goal)
-        return -q.mean() / (q.detach().abs().mean() + 1e-6) + self.alpha * cloning.mean()
+            q = self.actor.expected(output, lambda action: -self.distance(self.predict(state, action), goal))
+            return ddpg_bc(q, error, self.alpha)
 
-    def act(self, observation: Tensor, goal: Tensor) -> Tensor:
-        return self.actor(self.inputs(observation, goal)).clamp(-1, 1)
+    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
+        return self.actor.act(self.inputs(observation, condition))
 
 
 class IQE(nn.Module):

@@ -1,35 +1,44 @@
 """TD3+BC (Fujimoto & Gu, 2021), of the dataset's rewards.
 
-TD3 (Fujimoto et al., 2018) with cloning added to the actor's loss: the smaller of two target critics, asked about the
-target actor's action with noise, gives the critics' targets; the actor learns in every second update. It is not told
-what to reach, and collects what it can.
+TD3 (Fujimoto et al., 2018) with cloning added to the actor's loss. The critics' targets are r + discount Q(s', a'),
+with the smaller of two target critics and the target actor's action a' plus noise. The actor learns in every second
+update. It is not told what to reach, and collects what it can.
 
-Other than in the paper, critics have GELU and layer norm (as in GCIQL), critics and actor share an optimiser step, and
-targets move in every update. Episodes end by time limits alone, so every step bootstraps.
+Deviations: critics have GELU and layer norm (as in GCIQL). Critics and actor share an optimiser step. Targets move in
+every update. Episodes end by time limits alone, so every step bootstraps. With discrete actions the actor is
+categorical and follows sum_a pi(a|s) Q(s, a), cloning is its cross-entropy, and a' is the target actor's likeliest
+action without noise.
 """
 
 from collections.abc import Sequence
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from stitchrl.agents.agent import Agent, check_share
-from stitchrl.agents.networks import DeterministicActor, Ensemble, frozen
-from stitchrl.types import Batch, GoalMixture, Needs
+from stitchrl.agents.networks import Ensemble, frozen, make_actor
+from stitchrl.types import Batch, GoalMixture, LossResult, Needs, Spaces
 
 
 class TD3BC(Agent):
-    """alpha: weight of Q, whose mean size is made 1, beside cloning. policy_delay: updates for one of the actor's.
+    """TD3+BC.
 
-    policy_noise, noise_clip: standard deviation of the noise on the target actor's action, and its bound.
+    Args:
+        spaces, lr, batch_size: See `Agent`.
+        hidden_dims: Widths of each MLP.
+        discount: For each step.
+        alpha: Weight of Q, whose mean size is made 1, beside cloning.
+        policy_noise, noise_clip: Standard deviation of the noise on the target actor's action, and its bound. Discrete
+            actions have none.
+        policy_delay: Updates for one of the actor's.
+        tau: How far target networks move in an update.
     """
 
     updates: Tensor
 
     def __init__(
         self,
-        observation_dim: int,
-        action_dim: int,
+        spaces: Spaces,
         hidden_dims: Sequence[int] = (256, 256),
         discount: float = 0.99,
         alpha: float = 2.5,
@@ -43,40 +52,53 @@ class TD3BC(Agent):
         if policy_delay < 1:
             raise ValueError(f"agent.policy_delay: {policy_delay} given, a positive number expected")
         needs = Needs(GoalMixture(current=0, trajectory=1, random=0), rewards=True)
-        super().__init__(observation_dim, (), lr, batch_size, needs)
+        super().__init__(spaces, "nothing", lr, batch_size, needs)
         self.discount, self.alpha = check_share("discount", discount), alpha
         self.policy_noise, self.noise_clip, self.policy_delay = policy_noise, noise_clip, policy_delay
         self.tau = check_share("tau", tau)
-        self.critic = Ensemble([observation_dim + action_dim, *hidden_dims, 1])
+        self.critic = Ensemble([self.observation_dim + self.action_dim, *hidden_dims, 1])
         self.target_critic = self.make_target("critic")
-        self.actor = DeterministicActor([observation_dim, *hidden_dims, action_dim])
+        self.actor = make_actor("deterministic", [self.observation_dim, *hidden_dims], spaces.action, nn.ReLU)
         self.target_actor = self.make_target("actor")
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))  # so that a checkpoint holds it
 
-    def loss(self, batch: Batch, rng: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, rng: Generator) -> LossResult:
         self.updates += 1
-        state = self.standardise(batch.observations)
+        state = self.encoder(batch.observations)
         parts = {"critic_loss": self.critic_loss(state, batch, rng)}
         if self.updates % self.policy_delay == 0:
             parts["actor_loss"] = self.actor_loss(state, batch.actions)
         return self.total(parts)
 
-    def critic_loss(self, state: Tensor, batch: Batch, rng: Generator) -> Tensor:
-        following = self.standardise(batch.next_observations)
+    def critic_loss(self, state: Tensor, batch: Batch, rng: Generator) -> LossResult:
+        """The squared error of both critics."""
+        following = self.encoder(batch.next_observations)
         with torch.no_grad():
-            drawn = torch.randn(batch.actions.shape, generator=rng, dtype=batch.actions.dtype, device=state.device)
-            noise = (self.policy_noise * drawn).clamp(-self.noise_clip, self.noise_clip)
-            action = (self.target_actor(following) + noise).clamp(-1, 1)
+            action = self.target_action(following, rng)
             q = self.target_critic(torch.cat([following, action], -1)).squeeze(-1).amin(0)
             target = batch.rewards + self.discount * q
-        q = self.critic(torch.cat([state, batch.actions], -1)).squeeze(-1)
-        return (target - q).square().mean(1).sum()
+        q = self.critic(torch.cat([state, self.encode_actions(batch.actions)], -1)).squeeze(-1)
+        return LossResult((target - q).square().mean(1).sum(), {"mean": q.detach().mean()})
 
-    def actor_loss(self, state: Tensor, actions: Tensor) -> Tensor:
-        action = self.actor(state)
+    def target_action(self, state: Tensor, rng: Generator) -> Tensor:
+        """The target actor's action [B, action_dim], with noise where actions lie in a box."""
+        action = self.target_actor.act(state)
+        if self.discrete:
+            return self.encode_actions(action)
+        drawn = torch.randn(action.shape, generator=rng, dtype=action.dtype, device=action.device)
+        noise = (self.policy_noise * drawn).clamp(-self.noise_clip, self.noise_clip)
+        return (action + noise).clamp(-1, 1)
+
+    def actor_loss(self, state: Tensor, actions: Tensor) -> LossResult:
+        """Minus alpha times the first critic's mean, whose mean size is made 1, plus cloning."""
+        output = self.actor(state)
         with frozen(self.critic):
-            q = self.critic(torch.cat([state, action], -1))[0].squeeze(-1)
-        return (action - actions).square().mean() - self.alpha * q.mean() / q.detach().abs().mean()
+            q = self.actor.expected(output, lambda action: self.critic(torch.cat([state, action], -1))[0].squeeze(-1))
+        # over all numbers at once, as published: a mean of means is rounded otherwise
+        cloning = self.actor.explain(output, actions).mean() if self.discrete else (output - actions).square().mean()
+        value = q.mean()
+        loss = cloning - self.alpha * value / q.detach().abs().mean()
+        return LossResult(loss, {"q_mean": value.detach(), "cloning_error": cloning.detach()})
 
     def act(self, observation: Tensor, condition: Tensor) -> Tensor:
-        return self.actor(self.standardise(observation))
+        return self.actor.act(self.encoder(observation))

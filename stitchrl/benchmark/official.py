@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
@@ -66,7 +67,7 @@ def _check(spec: DatasetSpec, subject: str) -> None:
     name = "_".join(filter(None, (spec.world, spec.maze, spec.split)))
     if not (DATASETS / f"{name}.yaml").is_file():
         return
-    values = _load(name)
+    values = load(name)
     ours = make_benchmark(values).spec
     if others := [key for key in differing(plain(ours), spec) if key not in IN_THE_NAME]:
         raise ValueError(
@@ -75,8 +76,12 @@ def _check(spec: DatasetSpec, subject: str) -> None:
         )
 
 
-def _load(name: str) -> dict[str, Any]:
-    """A file's own values, on top of those of the file that it builds on."""
+def load(name: str) -> dict[str, Any]:
+    """The values of one of the package's own files in conf/dataset, on top of those of the files that it builds on.
+
+    The same values as Hydra's, without Hydra.
+    """
     values = yaml.safe_load((DATASETS / f"{name}.yaml").read_text(encoding="utf-8"))
-    bases = [base for base in values.pop("defaults", []) if isinstance(base, str) and base != "_self_"]
-    return {key: value for base in bases for key, value in _load(base).items()} | values
+    defaults = [base for base in values.pop("defaults", []) if isinstance(base, str) and base != "_self_"]
+    bases = [str(PurePosixPath(name).parent / base.partition("@")[0]) for base in defaults]
+    return {key: value for base in bases for key, value in load(base).items()} | values

@@ -17,8 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--video", action="store_true", help="one episode of each agent in motion, on the page")
     options = parser.parse_args(arguments)
-    from stitchrl.report.report import report  # now that it is known to be wanted: it takes a second or two
-    from stitchrl.report.runs import BadInput
+    from stitchrl.report.contract import BadInput
+    from stitchrl.report.report import report  # only now: it takes a second or two
 
     try:
         report(options.runs, options.out, options.video)

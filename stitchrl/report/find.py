@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stitchrl.report.runs import BadInput, Name, Run, read_run
+from stitchrl.report.contract import BadInput
+from stitchrl.report.runs import Name, Run, read_run
 from stitchrl.report.variants import named_by_settings
 
 
@@ -19,7 +20,8 @@ class Found(NamedTuple):
 def find_runs(paths: Iterable[Path]) -> Found:
     """All runs at or below `paths`, and those of the sweeps whose records lie there.
 
-    Raises BadInput where a path is no folder, or where there is nothing to report.
+    Raises:
+        BadInput: a path is no folder, or there is nothing to report.
     """
     folders: dict[Path, tuple[Path, str | None]] = {}  # path and what a job said of it, by resolved path: paths overlap
     left_out = []

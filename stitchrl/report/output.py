@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from stitchrl.report.statistics import Estimate, Interval
-from stitchrl.report.tables import Entry, Table, words
+from stitchrl.report.tables import Entry, Table
 
 NAME = 16  # columns of a terminal that a name has at least
 GAP = 2  # columns between two of a table's, and more at its ends
@@ -51,7 +51,7 @@ def as_latex(table: Table) -> str:
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     sides = "".join("l" if all(isinstance(entry, str) for entry in column) else "r" for column in columns)
     lines = [" & ".join(map(_latex, table.columns))]
-    lines += [" & ".join(_latex(words(entry, table.digits)) for entry in row) for row in table.rows]
+    lines += [" & ".join(map(_latex, row)) for row in table.texts]
     head, *body = [f"{line} \\\\" for line in lines]
     return "\n".join(
         [
@@ -78,7 +78,7 @@ def show(table: Table, columns: int | None) -> None:
     columns: of the terminal, None for a pipe, where a line may be as long as it likes. In a terminal headings wrap, and
     names too where there is little room. Numbers are never cut: a terminal that is too narrow for them breaks lines.
     """
-    texts = [[words(entry, table.digits) for entry in row] for row in table.rows]
+    texts = table.texts
     widths = []
     for i, heading in enumerate(table.columns):
         needed = [heading] if columns is None else heading.split()

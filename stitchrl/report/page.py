@@ -4,36 +4,35 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from stitchrl.report import tables
-from stitchrl.report.charts import Series, line_chart, rollouts, stuck_in
-from stitchrl.report.figure import maze_of
+from stitchrl.report.charts import Series, line_chart
 from stitchrl.report.find import Found
+from stitchrl.report.looks import COLOURS, DASHES, looks
 from stitchrl.report.output import as_csv, as_latex
-from stitchrl.report.rows import (
-    Group,
-    conclusion,
-    far_tasks,
-    group_rows,
-    groups,
-    segments_needed,
-    twin_datasets,
-    twin_rows,
-    warnings,
-)
-from stitchrl.report.runs import Run, Trajectory, read_trajectories
+from stitchrl.report.records import Trajectory
+from stitchrl.report.rollouts import rollouts
+from stitchrl.report.rows import Group, far_tasks, group_rows, groups, segments_needed, twin_datasets, warnings
+from stitchrl.report.runs import Run, trajectories_of
 from stitchrl.report.statistics import Estimate, Interval, number
 from stitchrl.report.tables import Entry, Table
+from stitchrl.report.twins import conclusion, on_one_twin, twin_rows
 from stitchrl.report.video import video
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
+Looks = dict[tuple[str, str], str]  # by agent and goals: classes of the page's style
+
+
 @dataclass
 class Figure:
+    """A drawing, with what stands below it."""
+
     caption: str
     drawing: Markup
     note: str = ""
@@ -50,8 +49,9 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     legend: list[tuple[str, str]] = field(default_factory=list)  # look, label
     charts: list[Figure] = field(default_factory=list)
+    folded: str = ""  # what is shown in place of the charts until somebody asks for them
     heat: Table | None = None
-    mazes: list[Figure] = field(default_factory=list)
+    pictures: list[Figure] = field(default_factory=list)
     details: list[Table] = field(default_factory=list)
 
     @property
@@ -60,53 +60,55 @@ class Section:
 
 
 def sections(runs: Sequence[Run], videos: bool) -> list[Section]:
+    """All that the page says. With `videos` an episode of each group is shown in motion."""
     look = looks(runs)
-    coverage = Section("Runs", tables=[tables.coverage_table(runs)])
-    twins = [twin_section(runs, joined, look) for joined in dict.fromkeys(joined for joined, _ in twin_datasets(runs))]
-    datasets = [dataset_section(runs, name, look, videos) for name in dict.fromkeys(run.dataset for run in runs)]
-    return [coverage, *twins, *datasets, Section("Training", tables=[tables.training_table(runs)])]
+    shown = [Section("Runs", tables=[tables.coverage_table(runs)])]
+    shown += [twin_section(runs, joined, look) for joined in dict.fromkeys(joined for joined, _ in twin_datasets(runs))]
+    shown += [dataset_section(runs, name, look, videos) for name in dict.fromkeys(run.dataset for run in runs)]
+    shown.append(Section("Training", tables=[tables.training_table(runs)]))
+    if tables.instruments_of(runs) or any(run.measured for run in runs):
+        shown.append(instrument_section(runs, look))
+    return shown
 
 
-def looks(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
-    """Classes of the page's style: the colour is the agent's, the dashes are those of the goals."""
-    agents = list(dict.fromkeys(run.agent for run in runs))
-    goals = sorted({run.goals for run in runs}, key=lambda name: (name != "future", name))
-    return {(a, g): f"c{i % 12} d{k % 4}" for i, a in enumerate(agents) for k, g in enumerate(goals)}
-
-
-def twin_section(runs: Sequence[Run], joined: str, look: dict[tuple[str, str], str]) -> Section:
-    cuts = [cut for whole, cut in twin_datasets(runs) if whole == joined]
+def twin_section(runs: Sequence[Run], joined: str, look: Looks) -> Section:
+    """The stitching gap between a joined dataset and all of its cut twins."""
     section = Section(f"The stitching gap: {joined} and the same transitions cut")
     dose: dict[tuple[str, str], list[tuple[float, Estimate]]] = {}
-    for cut in cuts:
-        section.tables.append(tables.twin_table(runs, joined, cut))
+    for cut in [cut for whole, cut in twin_datasets(runs) if whole == joined]:
         rows = twin_rows(runs, joined, cut)
+        if rows:
+            section.tables.append(tables.twin_table(runs, joined, cut))
         for agent in dict.fromkeys(row.agent for row in rows):
             section.sentences.append(conclusion([row for row in rows if row.agent == agent]))
+        if alone := on_one_twin(runs, joined, cut):
+            section.sentences.append(alone)
         for row in rows:
             pieces = 1 if row.gap is None else segments_needed(cut, runs)
             points = dose.setdefault((row.agent, row.goals), [])
             if pieces and pieces not in [x for x, _ in points]:
                 points.append((pieces, row.success))
     series = [Series(look[way], ", ".join(way), sorted(points, key=lambda p: p[0])) for way, points in dose.items()]
-    section.legend = [(one.look, one.label) for one in series]
-    drawing = line_chart("Far tasks against pieces", "pieces that must be chained, at least", series, dodge=0.06)
-    section.charts = [Figure("Success on the far tasks of the cut data, by the pieces that must be chained", drawing)]
+    if series:
+        section.legend = [(one.look, one.label) for one in series]
+        drawing = line_chart("Far tasks against pieces", "pieces that must be chained, at least", series, dodge=0.06)
+        caption = "Success on the far tasks of the cut data, by the pieces that must be chained"
+        section.charts = [Figure(caption, drawing)]
     return section
 
 
-def dataset_section(runs: Sequence[Run], dataset: str, look: dict[tuple[str, str], str], videos: bool) -> Section:
+def dataset_section(runs: Sequence[Run], dataset: str, look: Looks, videos: bool) -> Section:
+    """Everything about the runs on one dataset."""
     here = [group for group in groups(runs) if group.dataset == dataset]
     section = Section(dataset, warnings=warnings(dataset, runs))
     section.tables = [tables.success_table(runs, dataset), *tables.resampled_tables(runs, dataset)]
     section.heat = tables.heat_table(runs, dataset)
     section.details = [tables.task_table(runs, dataset)]
-    for group in here:
-        section.legend.append((look[group.agent, group.goals], label(group)))
+    section.legend = [(look[group.way], label(group)) for group in here]
     rows = [row for row in group_rows(runs) if row.dataset == dataset]
     by_segments = [
-        Series(look[row.agent, row.goals], name, [(int(key), value) for key, value in row.by_segments.items()])
-        for row, (_, name) in zip(rows, section.legend, strict=True)
+        Series(of, name, [(int(key), value) for key, value in row.by_segments.items()])
+        for row, (of, name) in zip(rows, section.legend, strict=True)
         if row.by_segments
     ]
     if by_segments:
@@ -114,15 +116,45 @@ def dataset_section(runs: Sequence[Run], dataset: str, look: dict[tuple[str, str
         section.charts.append(Figure("Success against segments needed", drawing))
     section.charts += curves(here, section.legend) + calibrations(here, section.legend)
     far = far_tasks(dataset, runs)
-    for group in here:
-        section.mazes.append(maze_figure(group, far, videos))
+    section.pictures = [picture(group, far, videos) for group in here]
+    return section
+
+
+def instrument_section(runs: Sequence[Run], look: Looks) -> Section:
+    """What instruments measured: a table of the last values, and a chart for each instrument on each dataset."""
+    section = Section("Instruments", folded="Instruments while training")
+    if tables.instruments_of(runs):
+        section.tables = [tables.instrument_table(runs)]
+    for dataset in dict.fromkeys(run.dataset for run in runs):
+        here = [group for group in groups(runs) if group.dataset == dataset]
+        for name in sorted({name for group in here for run in group.present for name in run.measured}):
+            tracks = [[run.measured[name] for run in group.present if name in run.measured] for group in here]
+            series = series_of(tracks, [(look[group.way], ", ".join(group.way)) for group in here])
+            if series:
+                values = [y for one in series for _, value in one.points for y in value.present]
+                span = min(0.0, *values), max(0.0, *values)
+                drawing = line_chart(f"{name} against gradient steps", "gradient steps", series, span=span, digits=None)
+                section.charts.append(Figure(f"{name}, {dataset}", drawing))
+                section.legend += [(one.look, one.label) for one in series]
+    section.legend = list(dict.fromkeys(section.legend))
     return section
 
 
 def label(group: Group) -> str:
+    """Agent and goals, and how many seeds are missing."""
     lacking = len(group.runs) - len(group.present)
-    state = "missing" if not group.present else f"{lacking} seed{'s' * (lacking > 1)} missing" if lacking else ""
-    return f"{group.agent}, {group.goals}" + (f" ({state})" if state else "")
+    return ", ".join(group.way) + (f" ({lacking} seed{'s' * (lacking > 1)} missing)" if lacking else "")
+
+
+def series_of(tracks: Sequence[Sequence[dict[Any, float]]], legend: Sequence[tuple[str, str]]) -> list[Series]:
+    """A series for each group: values over its seeds' tracks {x: y}, at every x that all of these have."""
+    series = []
+    for of_group, (look, name) in zip(tracks, legend, strict=True):
+        shared = sorted(set.intersection(*(set(track) for track in of_group))) if of_group else []
+        points = [(float(x), Estimate(tuple(track[x] for track in of_group))) for x in shared]
+        if points:
+            series.append(Series(look, name, points))
+    return series
 
 
 def curves(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> list[Figure]:
@@ -130,61 +162,47 @@ def curves(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> list[Fig
     found = [[run.curves for run in group.present] for group in here]
     figures = []
     for kind in ("seen", "unseen"):
-        series = []
-        for of_group, (look, name) in zip(found, legend, strict=True):
-            tracks = [curve[kind] for curve in of_group if curve and kind in curve]
-            steps = sorted(set.intersection(*(set(track) for track in tracks))) if tracks else []
-            points = [(float(step), Estimate(tuple(track[step] for track in tracks))) for step in steps]
-            if points:
-                series.append(Series(look, name, points))
+        series = series_of([[curve[kind] for curve in of if curve and kind in curve] for of in found], legend)
         if series:
-            drawing = line_chart(f"Success on {kind} tasks against gradient steps", "gradient steps", series)
+            title = f"Success on {kind} tasks against gradient steps"
             absent = sum(curve is None for of_group in found for curve in of_group)
             note = f"No eval.jsonl in {absent} runs." if absent else ""
-            figures.append(Figure(f"Success on {kind} tasks against gradient steps", drawing, note))
+            figures.append(Figure(title, line_chart(title, "gradient steps", series), note))
     return figures
 
 
 def calibrations(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> list[Figure]:
-    """Achieved returns against those asked for, from each start; none of a dataset that asks for goals."""
+    """Achieved returns against those asked for, from each start of which a calibration.csv tells."""
     found = [[run.calibration for run in group.present if run.calibration] for group in here]
     figures = []
     for start in dict.fromkeys(start for of_group in found for known in of_group for start in known):
-        series = []
-        for of_group, (look, name) in zip(found, legend, strict=True):
-            tracks = [known[start] for known in of_group if start in known]
-            targets = sorted(set.intersection(*(set(track) for track in tracks))) if tracks else []
-            points = [(target, Estimate(tuple(track[target] for track in tracks))) for target in targets]
-            if points:
-                series.append(Series(look, name, points))
-        if not series:
-            continue
-        most = max(y for one in series for x, value in one.points for y in (x, *value.present))
-        title = f"Achieved return against the one asked for, from {start}"
-        drawing = line_chart(title, "return asked for", series, most=most, diagonal=True)
-        figures.append(Figure(title, drawing, "Thin: what is asked for."))
+        series = series_of([[known[start] for known in of if start in known] for of in found], legend)
+        if series:
+            values = [y for one in series for x, value in one.points for y in (x, *value.present)]
+            title = f"Achieved return against the one asked for, from {start}"
+            span = min(0.0, *values), max(0.0, *values)
+            drawing = line_chart(title, "return asked for", series, span=span, diagonal=True)
+            figures.append(Figure(title, drawing, "Thin: what is asked for."))
     return figures
 
 
-def maze_figure(group: Group, far: Sequence[str], videos: bool) -> Figure:
+def picture(group: Group, far: Sequence[str], videos: bool) -> Figure:
     """Episodes of the first seed's last evaluation, and one of them in motion where asked for."""
-    if not group.present:
-        return Figure(f"{group.agent}, {group.goals}: missing", Markup(""))
     run = group.present[0]
     tasks = list(far) or [task["name"] for task in run.tasks]
-    caption = (
-        f"{group.agent}, {group.goals}, seed {run.seed}: {'far' if far else 'all'} tasks {number(run.success(tasks))}"
-    )
-    trajectories = read_trajectories(run)
+    success = f"{'far' if far else 'all'} tasks {number(run.success(tasks))}"
+    caption = f"{', '.join(group.way)}, seed {run.seed}: {success}"
+    trajectories = trajectories_of(run)
     if trajectories is None:
         return Figure(caption, Markup(""), "No trajectories.npz.")
-    figure = Figure(caption, rollouts(run, tasks, trajectories), stuck_in(maze_of(run), tasks, trajectories))
+    figure = Figure(caption, *rollouts(run, tasks, trajectories))
     if videos and (chosen := first_of(tasks, trajectories)):
-        figure.video = base64.b64encode(video(run, chosen) or b"").decode()
+        figure.video = base64.b64encode(video(run, chosen)).decode()
     return figure
 
 
 def first_of(tasks: Sequence[str], trajectories: Sequence[Trajectory]) -> Trajectory | None:
+    """The first episode of any of these tasks."""
     return next((one for one in trajectories if one.task in tasks), None)
 
 
@@ -198,6 +216,7 @@ def sort_key(entry: Entry) -> str:
 
 
 def share(success: Estimate) -> str:
+    """The mean, with a star where seeds are missing."""
     return "missing" if success.mean is None else number(success.mean) + "*" * bool(success.missing)
 
 
@@ -207,8 +226,9 @@ def data(text: str) -> str:
 
 
 def render(shown: Sequence[Section], found: Found) -> str:
+    """The page as HTML."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"words": tables.words, "sort_key": sort_key, "share": share, "data": data}
+    environment.filters |= {"sort_key": sort_key, "share": share, "data": data}
     environment.filters |= {"as_csv": as_csv, "as_latex": as_latex}
     lacking = [group for group in groups(found.runs) if len(group.present) < len(group.runs)]
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -217,4 +237,6 @@ def render(shown: Sequence[Section], found: Found) -> str:
         lacking=[(group.dataset, label(group)) for group in lacking],
         left_out=found.left_out,
         unfinished=found.unfinished,
+        colours=COLOURS,
+        dashes=DASHES,
     )

@@ -3,7 +3,7 @@
 Every interval takes a seed, with all its tasks, for one observation. How often intervals cover the truth is simulated
 in benchmarks/coverage.py.
 
-Scores are [..., runs, tasks]; leading axes are those of resamples.
+Scores are [runs, tasks]. Leading axes, where there are some, are those of resamples.
 """
 
 from collections.abc import Callable
@@ -53,16 +53,20 @@ class Estimate:
         pairs = zip(self.values, other.values, strict=True)
         return Estimate(tuple(None if a is None or b is None else a - b for a, b in pairs))
 
-    def __str__(self) -> str:
+    def text(self, digits: int | None = 2) -> str:
+        """The mean with its interval; below five seeds with every value."""
         if self.mean is None:
             return "missing"
         if not self.paired:
-            return f"{number(self.mean)} (unpaired)"
+            return f"{number(self.mean, digits)} (unpaired)"
         notes = [f"{self.missing} missing"] if self.missing else []
         if self.half_width is None and len(self.values) > 1:
-            notes.insert(0, " ".join(map(number, self.present)))
-        spread = "" if self.half_width is None else f" ± {number(self.half_width)}"
-        return number(self.mean) + spread + (f" ({'; '.join(notes)})" if notes else "")
+            notes.insert(0, " ".join(number(value, digits) for value in self.present))
+        spread = "" if self.half_width is None else f" ± {number(self.half_width, digits)}"
+        return number(self.mean, digits) + spread + (f" ({'; '.join(notes)})" if notes else "")
+
+    def __str__(self) -> str:
+        return self.text()
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,11 @@ class Interval:
         return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """A dash stands for what does not apply."""
-    return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no minus before a zero
+def number(value: float | None, digits: int | None = 2) -> str:
+    """A number with so many digits behind the point, or with four that matter. A dash: it does not apply."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if digits is None else f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no minus before 0
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
@@ -89,13 +95,8 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
     return ordered[..., cut : ordered.shape[-1] - cut].mean(-1)
 
 
-def probability_of_improvement(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How often [...] a run of x beats one of y at the same task, ties counting half; the mean over tasks."""
-    return _beats(x, y).mean((-2, -1))
-
-
 def _beats(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """At what share of tasks each run of x beats each one of y, [..., runs of x, runs of y]."""
+    """At what share of tasks each run of x beats each one of y, ties counting half: [runs of x, runs of y]."""
     difference = x[..., :, None, :] - y[..., None, :, :]
     return ((difference > 0) + 0.5 * (difference == 0)).mean(-1)
 

@@ -1,47 +1,49 @@
-"""One evaluated episode as a small animated WebP: the way so far, over the maze from above."""
+"""One evaluated episode as a small animated WebP: the way so far, over the world from above."""
 
 import io
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from stitchrl.report.figure import FAILED, GOAL, SOLVED, ends_of, maze_of
-from stitchrl.report.runs import Run, Trajectory
+from stitchrl.report.drawing import FAILED, GOAL, SOLVED, WALL, extent_of, place
+from stitchrl.report.records import Trajectory
+from stitchrl.report.runs import Run
 
 FRAMES = 60
 MILLISECONDS = 80  # a frame is shown
 HOLD = 1500  # milliseconds, the last frame
-CELL = 24  # pixels
-WALL, FLOOR, INK = "#c3c6cc", "#ffffff", "#1a1a1a"
+SIDE = 240  # pixels, the longer one
+FLOOR, INK = "#ffffff", "#1a1a1a"
 
 
-def video(run: Run, episode: Trajectory) -> bytes | None:
-    """None where the maze is not known."""
-    maze = maze_of(run)
-    if maze is None:
-        return None
-    rows, columns = maze.free.shape
-    background = Image.new("RGB", (CELL * columns, CELL * rows), FLOOR)
+def video(run: Run, episode: Trajectory) -> bytes:
+    """The episode in motion, over what the world's drawing holds."""
+    left, right, low, high = extent_of(run.drawing, episode.points)
+    unit = SIDE / max(right - left, high - low)  # pixels
+
+    def at(points: np.ndarray) -> np.ndarray:
+        return (points - (left, high)) * (unit, -unit)
+
+    def dot(draw: ImageDraw.ImageDraw, center: np.ndarray, radius: float, colour: str) -> None:
+        draw.ellipse((*(center - radius), *(center + radius)), fill=colour, outline=INK)
+
+    size = (max(1, round((right - left) * unit)), max(1, round((high - low) * unit)))
+    background = Image.new("RGB", size, FLOOR)
     draw = ImageDraw.Draw(background)
-    for row, column in np.argwhere(~maze.free):
-        draw.rectangle((column * CELL, row * CELL, (column + 1) * CELL - 1, (row + 1) * CELL - 1), fill=WALL)
-
-    def at(xy: np.ndarray) -> np.ndarray:
-        return (xy / maze.scale * (1, -1) + np.array([columns, rows]) / 2) * CELL
-
-    def dot(draw: ImageDraw.ImageDraw, xy: np.ndarray, radius: float, colour: str) -> None:
-        draw.ellipse((*(xy - radius), *(xy + radius)), fill=colour, outline=INK)
-
-    if ends := ends_of(episode.task):
-        dot(draw, at(maze.to_xy(ends[1])), 0.35 * CELL, GOAL)
-    way = at(episode.xy)
+    for x, y, width, height in run.drawing["rectangles"] if run.drawing else []:
+        corners = at(np.array([[x, y + height], [x + width, y]])).round()
+        draw.rectangle((*corners[0], *np.maximum(corners[0], corners[1] - 1)), fill=WALL)
+    task = next(task for task in run.tasks if task["name"] == episode.task)
+    if goal := task.get("goal"):
+        dot(draw, at(np.array(place(goal))), 8, GOAL)
+    way = at(episode.points)
     frames = []
     for last in np.linspace(0, len(way) - 1, min(FRAMES, len(way))).round().astype(int):
         frame = background.copy()
         draw = ImageDraw.Draw(frame)
         colour = SOLVED if episode.success else FAILED
-        draw.line([tuple(xy) for xy in way[: last + 1]], fill=colour, width=2)
-        dot(draw, way[last], 0.2 * CELL, colour)
+        draw.line([tuple(step) for step in way[: last + 1]], fill=colour, width=2)
+        dot(draw, way[last], 5, colour)
         frames.append(frame)
     stream = io.BytesIO()
     durations = [MILLISECONDS] * (len(frames) - 1) + [HOLD]

@@ -38,6 +38,11 @@ class GoalSpace:
         return np.linalg.norm(achieved - goals, axis=-1) <= self.radius
 
 
+def plane(achieved: np.ndarray) -> np.ndarray:
+    """The first two numbers [N, 2] of achieved goals [N, D], which pictures show; 0 for one that is lacking."""
+    return np.pad(achieved[:, :2], ((0, 0), (0, max(0, 2 - achieved.shape[1]))))
+
+
 class World(Protocol):
     """Environments of one kind, and what is known of them.
 

@@ -1,0 +1,132 @@
+"""Worlds from above: what stands in the way, where the data lie, where tasks start and where their goals are.
+
+A *drawing* is what certificate.json holds of a world, None where it holds none:
+`{"rectangles": [[x, y, width, height], ...], "extent": [x_low, x_high, y_low, y_high]}`. (x, y) is the lower left
+corner of a rectangle. The extent is the part of the world that a picture shows.
+
+A *region* is `{"center": [x, y, ...], "half": half of the box's side, "radius": ...}`. A *task* is a mapping with a
+region `start` and, if it has one, a region `goal`, as in summary.json. A task without either is not drawn.
+"""
+
+from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.patches import FancyBboxPatch, Rectangle
+
+POINTS = 20_000  # of the data, drawn in a panel
+PICTURE = 280  # points: a picture is about this wide, or wider
+SOLVED, FAILED, UNKNOWN, GOAL, WALL = "#0b7a33", "#c4161c", "#9a9a9a", "#ffd21f", "#c3c6cc"
+# tab10 for the contexts, without its green and red, which mean solved and failed here, and its grey
+CONTEXTS = [colormaps["tab10"](i) for i in (0, 1, 4, 9, 6, 5, 8)]
+
+
+def clear_frame(axes: Axes) -> None:
+    """Remove ticks and spines. One unit is as long in x as in y."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def draw_rectangles(axes: Axes, drawing: Mapping[str, Any] | None) -> None:
+    """Draw the rectangles in grey and show the drawing's extent. Without a drawing nothing happens."""
+    if drawing is None:
+        return
+    patches = [Rectangle((x, y), width, height) for x, y, width, height in drawing["rectangles"]]
+    look: dict[str, Any] = {"facecolor": WALL, "linewidth": 0, "antialiased": False, "zorder": 0}
+    axes.add_collection(PatchCollection(patches, **look))
+    left, right, low, high = drawing["extent"]
+    axes.set_xlim(left, right)
+    axes.set_ylim(low, high)
+
+
+def draw_points(axes: Axes, points: np.ndarray, context: np.ndarray) -> None:
+    """Draw at most POINTS of the points [P, 2] in the colour of their context [P]; grey where that is negative."""
+    every = -(-len(points) // POINTS) or 1
+    points, context = points[::every], context[::every]
+    colours = np.array([*CONTEXTS, (0.6, 0.6, 0.6, 1.0)])[np.where(context < 0, len(CONTEXTS), context % len(CONTEXTS))]
+    axes.scatter(points[:, 0], points[:, 1], s=3, c=colours, alpha=0.3, linewidths=0, zorder=1)
+
+
+def draw_region(axes: Axes, region: Mapping[str, Any], **look: Any) -> None:
+    """Draw a region to its size: a box that is rounded by its radius.
+
+    Args:
+        look: of matplotlib's patch, such as `facecolor` and `zorder`.
+    """
+    (x, y), half, radius = place(region), region["half"], region["radius"]
+    style = f"round,pad={radius},rounding_size={radius}"
+    axes.add_patch(FancyBboxPatch((x - half, y - half), 2 * half, 2 * half, boxstyle=style, **look))
+
+
+def draw_tasks(axes: Axes, tasks: Sequence[Mapping[str, Any]]) -> None:
+    """Draw a circle where each task starts and a star at its goal, both with its letter.
+
+    Marks at one place stand side by side, up to three in a line. A mark is about as large as the box that starts are
+    drawn from, as far as that is readable. Call it when the axes' limits are set.
+    """
+    places: dict[tuple[float, float], list[tuple[str, str]]] = {}
+    for letter, task in zip(letters(len(tasks)), tasks, strict=True):
+        for end, marker in (("start", "o"), ("goal", "*")):
+            if region := task.get(end):
+                places.setdefault(place(region), []).append((marker, letter))
+    left, right = axes.get_xlim()
+    side = widest(tasks)
+    size = min(18.0, max(10.0, side / (right - left) * PICTURE))  # points
+    room = 2 * side or 3 * size / PICTURE * (right - left)  # around a place, for its marks
+    for (x, y), marks in places.items():
+        lines = [marks[i : i + 3] for i in range(0, len(marks), 3)]
+        below, beside = (min(0.46, 0.9 / len(part)) * room for part in (lines, lines[0]))
+        for i, (marker, letter) in enumerate(marks):
+            right_by = beside * (i % 3 - (len(lines[i // 3]) - 1) / 2)
+            up_by = -below * (i // 3 - (len(lines) - 1) / 2)
+            _draw_mark(axes, x + right_by, y + up_by, marker, letter, size)
+
+
+def _draw_mark(axes: Axes, x: float, y: float, marker: str, letter: str, size: float) -> None:
+    look: dict[str, Any] = {"markeredgecolor": "black", "zorder": 7}
+    if marker == "o":
+        axes.plot(x, y, "o", markersize=size, color="white", **look)
+    else:
+        axes.plot(x, y, "*", markersize=1.7 * size, color=GOAL, **look)
+    words: dict[str, Any] = {"fontsize": 0.55 * size, "fontweight": "bold", "ha": "center"}
+    axes.text(x, y, letter, va="center_baseline", zorder=8, **words)
+
+
+def place(region: Mapping[str, Any]) -> tuple[float, float]:
+    """Where a region's centre is drawn: its first two numbers, 0 for a second one that it has not."""
+    center = [*region["center"], 0.0]
+    return center[0], center[1]
+
+
+def widest(tasks: Sequence[Mapping[str, Any]]) -> float:
+    """The longest side of the boxes that starts are drawn from, 0 where they are points or not known."""
+    return max((2 * task["start"]["half"] for task in tasks if task.get("start")), default=0.0)
+
+
+def extent_of(drawing: Mapping[str, Any] | None, points: np.ndarray) -> tuple[float, float, float, float]:
+    """What a picture shows, (x_low, x_high, y_low, y_high): the drawing's extent, else what holds the points [P, 2]."""
+    if drawing is not None:
+        left, right, low, high = drawing["extent"]
+        return left, right, low, high
+    if not len(points):
+        return 0.0, 1.0, 0.0, 1.0
+    (left, low), (right, high) = points.min(0).tolist(), points.max(0).tolist()
+    margin = 0.04 * max(right - left, high - low, 1e-3)
+    return left - margin, right + margin, low - margin, high + margin
+
+
+def letters(count: int) -> list[str]:
+    """A to Z, then AA, AB and so on: names of tasks in pictures and in the tables beside them."""
+    found = list(ascii_uppercase)
+    for word in found:
+        if len(found) >= count:
+            break
+        found += [word + letter for letter in ascii_uppercase]
+    return found[:count]

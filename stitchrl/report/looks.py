@@ -1,0 +1,52 @@
+"""How an agent with its goals looks in charts: the same in every report, whatever else that report holds."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from itertools import product
+
+from stitchrl.report.rows import ways
+from stitchrl.report.runs import Run
+
+# Our own agents have the first colours, one each. Others share the colours after these.
+OURS = (
+    *("gcbc", "gcivl", "gciql", "crl", "hiql", "qrl", "dt", "iql", "td3bc", "hgcbc", "gcbc_egocentric", "goal_blind"),
+    *("hgcbc_egocentric", "gcbc_gaussian", "gcbc_mixture", "gcbc_no_velocity", "gcbc_shuffled"),
+)
+COLOURS = len(OURS) + 12
+GOALS = ("future", "stitch", "direct")  # they have the first dashes
+DASHES = ("none", "6 3", "2 3", "9 3 2 3", "12 3", "4 2 1 2")
+
+
+def looks(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
+    """Classes of the page's style by (agent, goals): the colour is the agent's, the dashes are those of the goals.
+
+    They follow from the names. Only names that would look the same give way to each other, and no two look the same
+    as long as there are looks left.
+    """
+    shown = ways(runs)
+    colours = spread({agent for agent, _ in shown}, OURS, COLOURS)
+    dashes = spread({goals for _, goals in shown}, GOALS, len(DASHES))
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for agent, goals in shown:
+        look = colours[agent], dashes[goals]
+        if look in found.values():
+            every = product(reversed(range(COLOURS)), range(len(DASHES)))
+            look = next((other for other in every if other not in found.values()), look)
+        found[agent, goals] = look
+    return {way: f"c{colour} d{dash}" for way, (colour, dash) in found.items()}
+
+
+def spread(names: Iterable[str], ours: Sequence[str], count: int) -> dict[str, int]:
+    """A number below `count` for each name: its place among ours, else one after these, which its hash chooses.
+
+    Of two names with the same hash the second one in the alphabet has the next number that is free.
+    """
+    others = count - len(ours)
+    found: dict[str, int] = {}
+    for name in sorted(names):
+        first = zlib.crc32(name.encode("utf-8", "surrogateescape"))
+        tried = [len(ours) + (first + i) % others for i in range(others)]
+        found[name] = (
+            ours.index(name) if name in ours else next((i for i in tried if i not in found.values()), tried[0])
+        )
+    return found
