@@ -11,6 +11,7 @@ from gymnasium.spaces import Box, Discrete
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from probes import spaces
+from stitchrl.data.returns import Returns
 
 from stitchrl.agents.crl import CRL
 from stitchrl.agents.dt import DT
@@ -26,7 +27,6 @@ from stitchrl.command import CONF
 from stitchrl.data.batches import BatchSampler
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.paths import Future
-from stitchrl.data.returns import Returns
 from stitchrl.learner import Learner
 from stitchrl.types import Batch, LossResult, Window
 

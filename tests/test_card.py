@@ -9,8 +9,8 @@ import pytest
 from conftest import command
 
 from stitchrl import generate
-from stitchrl.data.formats import minari
 from stitchrl.cards.card import describe, words_of, write_card
+from stitchrl.data.formats import minari
 
 NAME = "pointmaze-umaze-regions-n20000-v0"
 FACTS = {"Body": "a point", "Action": "2 forces"}

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 from conftest import command, make_episodes, random_walks
+from stitchrl.data.returns import Returns
 from test_agents import HORIZON, configured, walked
 
 from stitchrl import __main__ as experiment
 from stitchrl.command import identity
 from stitchrl.data.batches import BatchSampler
 from stitchrl.data.paths import Stitch
-from stitchrl.data.returns import Returns
 
 AGENTS = ["gcbc", "gcbc_gaussian", "gcbc_mixture", "gcbc_egocentric", "gcivl", "gciql", "crl", "qrl", "hiql", "hgcbc"]
 AGENTS += ["goal_blind", "gcbc_shuffled", "gcbc (returns)", "iql"]

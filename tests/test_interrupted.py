@@ -96,9 +96,7 @@ def test_a_signal_has_the_run_save_what_it_reached_and_go_on_to_the_same_numbers
     assert status(tmp_path / "broken")["status"] == "finished"
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"), [(experiment, "open_dataset"), (Stitch, "assign"), (Augmentation, "bind")]
-)
+@pytest.mark.parametrize(("owner", "name"), [(experiment, "open_dataset"), (Stitch, "assign"), (Augmentation, "bind")])
 def test_before_training_there_is_nothing_to_save_and_the_status_is_right(
     owner: object, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
