@@ -17,9 +17,9 @@ import numpy as np
 
 from stitchrl.benchmark.benchmark import Benchmark, make_benchmark
 from stitchrl.benchmark.official import load
+from stitchrl.cards.card import describe, save_picture, words_of
 from stitchrl.data.formats import minari
 from stitchrl.files import write
-from stitchrl.cards.card import describe, save_picture, words_of
 
 PUBLISHED = Path(__file__).parent.parent / "datasets"
 

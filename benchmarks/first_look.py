@@ -11,11 +11,11 @@ import csv
 from pathlib import Path
 
 import torch
+from stitchrl.factory import collect, make_tasks
 
 from stitchrl import official
 from stitchrl.audit.certificate import certify
 from stitchrl.audit.positions import Positions
-from stitchrl.factory import collect, make_tasks
 from stitchrl.files import write_csv
 from stitchrl.types import DatasetSpec
 from stitchrl.worlds import SUCCESS_RADIUS, make_world

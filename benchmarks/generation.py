@@ -17,8 +17,8 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import torch
-
 from stitchrl.factory import behaviour_rollouts, requests
+
 from stitchrl.types import Context, DatasetSpec, Simulation
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
 from stitchrl.worlds.maze.ant import PHYSICS_STEPS

@@ -29,7 +29,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_suffix(".yaml")
 RESULT = Path(__file__).parent / "results" / "mutations.csv"
-COPIED = ("stitchrl", "conf", "tests", "datasets", "benchmarks", "pyproject.toml", "README.md")
+COPIED = ("stitchrl", "conf", "tests", "datasets", "benchmarks", "pyproject.toml", "README.md", "docs")
 CAUGHT = 0.95  # of all faults, at least
 # Imported once, before the first fault: each process of tests then begins with them. None imports stitchrl.
 LIBRARIES = ("gymnasium_robotics", "h5py", "hydra", "jinja2", "matplotlib.figure", "minari", "mujoco.rollout", "optuna")

@@ -26,6 +26,7 @@ from generation import processor, raw_physics
 from plain import PLAIN
 from rich.console import Console
 from rich.table import Table
+from stitchrl.factory import make_tasks
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
@@ -42,7 +43,6 @@ from stitchrl.data.batches import BLOCK, BatchSampler
 from stitchrl.data.episodes import Episodes, take
 from stitchrl.data.paths import Stitch
 from stitchrl.evaluate import Evaluator
-from stitchrl.factory import make_tasks
 from stitchrl.files import write_json
 from stitchrl.learner import Learner, Precision
 from stitchrl.types import DatasetSpec

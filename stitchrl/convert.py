@@ -13,6 +13,7 @@ with --cut the last piece of such an episode is. --overwrite covers the -val.npz
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,24 +67,28 @@ def main() -> None:
 def _cut(source: "Source", steps: int, tasks_file: Path | None, seed: int) -> "Source":
     import numpy as np
 
-    from stitchrl.audit.positions import POSITION, check_columns
+    from stitchrl.audit.achieved import at_columns, check_columns
     from stitchrl.audit.tasks import read_tasks
-    from stitchrl.data.cut import cut
+    from stitchrl.data.cut import cut, pieces_terminated
+    from stitchrl.data.formats.flat import GOAL
     from stitchrl.data.formats.source import of_episodes
     from stitchrl.types import Task
 
     if steps < 1:
         raise ValueError(f"--cut: {steps} given, a positive number of steps expected")
-    columns, tasks = POSITION, list[Task]()
+    columns: Sequence[int] = GOAL
+    tasks = list[Task]()
     if tasks_file is not None:
-        columns, tasks, returns = read_tasks(tasks_file)
-        if returns:
+        read = read_tasks(tasks_file)
+        tasks = [task for task in read.tasks if isinstance(task, Task)]
+        if len(tasks) < len(read.tasks):
             raise ValueError(f"{tasks_file}: episodes are cut between goals, targets given")
-        check_columns(columns, source.observation_dim)
+        columns = read.columns
+        check_columns(columns, source.observations.size)
     unseen = [task for task in tasks if task.expect == "unseen"]
-    from stitchrl.data.cut import pieces_terminated
-
-    pieces, origin = cut(source.read(), steps, unseen, np.random.default_rng([seed, steps]), columns)
+    episodes = source.read()
+    achieved = at_columns(columns)(episodes.observations.numpy())
+    pieces, origin = cut(episodes, steps, unseen, np.random.default_rng([seed, steps]), achieved)
     # What was known of the whole episodes is not true of the pieces.
     return dataclasses.replace(
         of_episodes(source.name, pieces, {}),

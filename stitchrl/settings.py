@@ -313,10 +313,16 @@ def _of_type(name: str, hint: Any) -> Check:
     return MIXTURE if name in MIXTURES else anything
 
 
-def world_settings(name: str, folder: Path = CONF) -> dict[str, Any]:
-    """The values of a world's file in the folder `world` of a folder of configurations."""
-    path = folder / "world" / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(file.stem for file in (folder / "world").glob("*.yaml"))
+def world_settings(name: str, folder: Path | None = None) -> dict[str, Any]:
+    """The values of a world's file.
+
+    Args:
+        name: The world's.
+        folder: Of configurations, such as --config-dir names. It is looked into before the package's own.
+    """
+    paths = [place / "world" / f"{name}.yaml" for place in (folder, CONF) if place is not None]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        known = sorted(file.stem for file in (CONF / "world").glob("*.yaml"))
         raise ValueError(f"dataset.world: {name!r} is not one of {', '.join(known)}")
     return yaml.safe_load(path.read_text(encoding="utf-8"))

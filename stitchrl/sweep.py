@@ -171,21 +171,11 @@ def _process(
 
     tell: of how far it is. Raises Failed, or Stopped where `stop` was there or the process was interrupted.
     """
-    hydra = HydraConfig.get()
-    sources = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
-    options = [option for path in sources for option in ("--config-dir", path)]
-    options += [override for override in hydra.overrides.hydra if override.startswith("hydra.searchpath=")]
-    if config.workers == 0 and hydra.runtime.choices["hydra/launcher"] != "basic":
-        arguments = ["workers=1", *arguments]  # jobs run side by side
-    environment = os.environ | {SUPERVISED: "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    environment["PYTHONIOENCODING"] = "utf-8"
-    if config.get("device") == "cuda":
-        environment["CUDA_VISIBLE_DEVICES"] = dealt(hydra.job.num, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    line = [sys.executable, "-m", command, *options, *hydra.overrides.task, *arguments]
+    line, environment = _command_line(command, config, arguments)
     pipe = subprocess.PIPE
     with subprocess.Popen(
         line,
-        cwd=hydra.runtime.cwd,
+        cwd=HydraConfig.get().runtime.cwd,
         env=environment,
         stdin=pipe,
         stdout=pipe,
@@ -226,16 +216,36 @@ def _process(
             child.kill()  # the supervisor itself is told to go at once
             for follower in followers:
                 follower.join()
-    if child.returncode == 0:
+    return _ended(child.returncode, last, stop, asked=deadline is not None)
+
+
+def _command_line(command: str, config: DictConfig, arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """A job's command line and environment."""
+    hydra = HydraConfig.get()
+    sources = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    options = [option for path in sources for option in ("--config-dir", path)]
+    options += [override for override in hydra.overrides.hydra if override.startswith("hydra.searchpath=")]
+    if config.workers == 0 and hydra.runtime.choices["hydra/launcher"] != "basic":
+        arguments = ["workers=1", *arguments]  # jobs run side by side
+    environment = os.environ | {SUPERVISED: "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment["PYTHONIOENCODING"] = "utf-8"
+    if config.get("device") == "cuda":
+        environment["CUDA_VISIBLE_DEVICES"] = dealt(hydra.job.num, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return [sys.executable, "-m", command, *options, *hydra.overrides.task, *arguments], environment
+
+
+def _ended(status: int, last: dict[str, str], stop: Path, asked: bool) -> str:
+    """The last line of a process that ended well; Stopped or Failed for any other. asked: whether it was to stop."""
+    if status == 0:
         return last["stdout"]
-    if deadline is not None and child.returncode != -signal.SIGKILL:
+    if asked and status != -signal.SIGKILL:
         raise Stopped(f"stopped: {_read(stop)}")
-    if child.returncode in INTERRUPTED:
+    if status in INTERRUPTED:
         raise Stopped(last["stderr"].removeprefix("stitchrl: "))
-    if child.returncode < 0:
-        name = signal.Signals(-child.returncode).name
-        raise Failed(f"killed by signal {name}" + ("" if deadline is None else f", {GRACE:g} s after SIGTERM"))
-    raise Failed(last["stderr"].removeprefix("stitchrl: ") or f"exit status {child.returncode}")
+    if status < 0:
+        name = signal.Signals(-status).name
+        raise Failed(f"killed by signal {name}" + (f", {GRACE:g} s after SIGTERM" if asked else ""))
+    raise Failed(last["stderr"].removeprefix("stitchrl: ") or f"exit status {status}")
 
 
 INTERRUPTED = [128 + number for number in SIGNALS]  # exit statuses of a process that a signal has stopped

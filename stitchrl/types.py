@@ -218,7 +218,9 @@ class Batch(NamedTuple):
 class Walls(Protocol):
     """Which points of achieved-goal space lie on the same side of walls."""
 
-    adjacent: np.ndarray  # [places, places] bool: between which places there is no wall
+    @property
+    def adjacent(self) -> np.ndarray:
+        """Boolean [places, places]: between which places there is no wall."""
 
     def place(self, points: np.ndarray) -> np.ndarray:
         """The number [...] of the place that each of the points [..., D] lies in."""

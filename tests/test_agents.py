@@ -21,6 +21,7 @@ from stitchrl.agents.gcivl import GCIVL
 from stitchrl.agents.hgcbc import HGCBC
 from stitchrl.agents.hiql import HIQL
 from stitchrl.agents.iql import IQL
+from stitchrl.agents.networks import CategoricalActor
 from stitchrl.agents.qrl import QRL
 from stitchrl.agents.td3bc import TD3BC
 from stitchrl.command import CONF
@@ -266,7 +267,13 @@ def directed(agent):
     here, there = torch.meshgrid(torch.arange(LAST + 1.0), torch.arange(LAST + 1.0), indexing="ij")
     here, there = here[here != there], there[here != there]
     states, goals = (torch.stack([x, *[torch.zeros_like(x)] * 3], 1) for x in (here, there))
-    return (act(agent, states, goals)[:, 0].sign() * (there - here).sign()).mean().item()
+    return (direction(agent, states, goals) * (there - here).sign()).mean().item()
+
+
+def direction(agent, states, conditions):
+    """1 where the agent walks to the right, -1 where to the left."""
+    actions = act(agent, states, conditions)
+    return 2 * actions - 1 if agent.discrete else actions[:, 0].sign()
 
 
 @torch.no_grad()
@@ -275,7 +282,8 @@ def act(agent, states, conditions):
     if agent.needs.window is not None:
         padded, asked = (tensor[:, None].repeat(1, agent.needs.window, 1) for tensor in (states, conditions))
         valid = torch.arange(agent.needs.window).expand(len(states), -1) == 0
-        states = Window(padded, torch.zeros(*valid.shape, 1), valid, asked)
+        none = torch.zeros(valid.shape, dtype=torch.long) if agent.discrete else torch.zeros(*valid.shape, 1)
+        states = Window(padded, none, valid, asked)
     return agent.eval().act(states, conditions)
 
 
@@ -334,6 +342,34 @@ def test_an_agent_of_returns_learns_to_walk_to_the_end_that_earns_what_it_is_ask
 
 
 REWARDED = NET | {"discount": 0.9, "tau": 0.1}
+DISCRETE = {name: solver for name, solver in SOLVERS.items() if name not in ("gcbc-gaussian", "gcbc-mixture")}
+DISCRETE |= {"iql": (IQL, 300, REWARDED | {"beta": 10.0}), "td3bc": (TD3BC, 300, REWARDED)}
+
+
+def numbered(batch):
+    """The same batch with the actions 0 for left and 1 for right."""
+    left_right = batch._replace(actions=(batch.actions[:, 0] > 0).long())
+    if batch.window is None:
+        return left_right
+    return left_right._replace(window=batch.window._replace(actions=(batch.window.actions[..., 0] > 0).long()))
+
+
+@pytest.mark.parametrize("kind, updates, settings", DISCRETE.values(), ids=list(DISCRETE))
+def test_an_agent_with_discrete_actions_learns_to_walk_along_the_row(kind, updates, settings):
+    """To any point, or where it learns from rewards to the end that earns."""
+    episodes = corridor(straight=kind in (GCBC, HGCBC, DT))
+    torch.manual_seed(0)
+    agent = kind(spaces()._replace(action=Discrete(2)), **settings)
+    agent.fit(episodes.observations)
+    learner, sampler = plain_learner(agent.train()), make_sampler(episodes, agent)
+    for _ in range(updates):
+        learner.update(numbered(sampler.sample(agent.batch_size)), torch.Generator())
+    if not agent.needs.rewards:
+        assert directed(agent) > 0.9
+        return
+    states = torch.zeros(LAST, 4)
+    states[:, 0] = torch.arange(LAST)
+    assert (direction(agent, states, states) == 1).all()
 
 
 @pytest.mark.parametrize(
@@ -448,6 +484,34 @@ def test_the_mixture_acts_by_the_mean_of_its_likeliest_component():
     means = [row[8 + 2 * k : 10 + 2 * k].tanh() for row, k in zip(out, likeliest, strict=True)]
     torch.testing.assert_close(agent.act(observations, goals), torch.stack(means))
     assert len(set(likeliest)) > 2
+
+
+def test_the_categorical_actor_explains_actions_by_their_log_likelihood_and_acts_by_the_likeliest():
+    torch.manual_seed(0)
+    actor, x = CategoricalActor([4, 8, 3]), torch.randn(20, 4)
+    actor.net[-1].weight.data.mul_(500)
+    actions, output = torch.randint(3, (20,)), actor(x)
+    likely = output.exp() / output.exp().sum(1, keepdim=True)
+    torch.testing.assert_close(actor.loss(x, actions), -likely[torch.arange(20), actions].log())
+    assert torch.equal(actor.act(x), likely.argmax(1)) and len(set(actor.act(x).tolist())) > 1
+
+
+def test_the_value_of_a_categorical_actor_is_the_mean_over_its_actions_and_teaches_it_alone():
+    torch.manual_seed(0)
+    actor, x = CategoricalActor([4, 8, 3]), torch.randn(20, 4)
+    value = torch.randn(20, 3, requires_grad=True)
+    expected = actor.expected(output := actor(x), lambda action: (value * action).sum(1))
+    torch.testing.assert_close(expected, (output.softmax(1) * value).sum(1))
+    expected.sum().backward()
+    assert value.grad is None and actor.net[0].weight.grad.any()
+
+
+def test_td3bc_draws_no_noise_for_discrete_actions():
+    agent, rng = TD3BC(spaces()._replace(action=Discrete(3)), hidden_dims=(8,)), torch.Generator().manual_seed(0)
+    states, before = torch.randn(20, 4), rng.get_state()
+    taken = agent.target_action(states, rng)
+    assert torch.equal(rng.get_state(), before) and torch.equal(taken.argmax(1), agent.target_actor.act(states))
+    assert torch.equal(taken.sum(1), torch.ones(20)) and taken.shape == (20, 3)
 
 
 def test_the_mixture_keeps_two_opposite_ways_apart_that_a_deterministic_actor_averages():

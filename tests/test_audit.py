@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from stitchrl.audit import certificate
+from stitchrl.audit import achieved as achieved_module
 from stitchrl.audit import chains as chains_module
-from stitchrl.audit import positions as positions_module
-from stitchrl.audit.certificate import Certificate, tasks_sha256
+from stitchrl.audit.achieved import Achieved, at_columns
+from stitchrl.audit.certificate import Audited, Certificate, tasks_sha256
 from stitchrl.audit.chains import segments_needed
 from stitchrl.audit.cooccurrence import co_occurrence
-from stitchrl.audit.positions import Positions
+from stitchrl.audit.goals import GOALS
 from stitchrl.data.episodes import Episodes
 from stitchrl.types import Region, Task
 from stitchrl.worlds.maze.maps import Maze
+
+XY = at_columns((0, 1))
 
 
 def make_episodes(trajectories) -> Episodes:
@@ -30,7 +32,7 @@ def make_episodes(trajectories) -> Episodes:
 
 
 def certify(name, episodes, *rest, **options) -> Certificate:
-    return certificate.certify(name, episodes.sha256, Positions.of_episodes(episodes), *rest, **options)
+    return GOALS.certify(Audited(name, episodes.sha256, Achieved.of_episodes(episodes, XY), *rest, **options))
 
 
 def walk(maze, rng, lattice):
@@ -107,13 +109,13 @@ def plain_co_occurrence(xy, episodes, task, min_episodes):
 @pytest.mark.parametrize("seed", range(200))
 def test_equals_plain_loops(seed, monkeypatch):
     if seed % 4 == 0:  # several parts of few rows
-        monkeypatch.setattr(positions_module, "ROWS", 50)
+        monkeypatch.setattr(achieved_module, "ROWS", 50)
         monkeypatch.setattr(chains_module, "ROWS", 50)
     rng = np.random.default_rng(seed)
     maze = Maze(("umaze", "medium", "dev")[seed % 3], 1.0)
     episodes = make_episodes([walk(maze, rng, lattice=seed % 2 == 0) for _ in range(rng.integers(5, 26))])
-    positions = Positions.of_episodes(episodes)
-    xy = positions.xy(slice(None))
+    achieved = Achieved.of_episodes(episodes, XY)
+    xy = achieved.points(slice(None))
     walls = None if seed % 5 == 0 else maze
     epsilon = float(rng.choice([0.125, 0.25, 0.3, 0.45, 0.9]))
 
@@ -126,9 +128,9 @@ def test_equals_plain_loops(seed, monkeypatch):
 
     joins = plain_joins(xy, walls, epsilon)
     expected = [plain_segments(xy, episodes, task, joins) for task in tasks]
-    assert segments_needed(positions, tasks, walls, (epsilon,)) == [expected]
+    assert segments_needed(achieved, tasks, walls, (epsilon,)) == [expected]
     for task in tasks:
-        found = co_occurrence(positions, task, min_episodes=3)
+        found = co_occurrence(achieved, task, min_episodes=3)
         status, joining, unordered, starts, visits, clearance = plain_co_occurrence(xy, episodes, task, 3)
         assert (found.status, found.joining.tolist()) == (status, joining)
         assert (found.unordered, found.starts, found.visits) == (unordered, starts, visits)
@@ -154,7 +156,7 @@ def solve(trajectories, epsilon, *ends, maze=DEV):
     """Segments needed between pairs of points in the first corridor."""
     tasks = [Task(f"{a}-{b}", at(a), at(b), "unseen") for a, b in ends]
     episodes = make_episodes(trajectories)
-    return segments_needed(Positions.of_episodes(episodes), tasks, maze, (epsilon,))[0]
+    return segments_needed(Achieved.of_episodes(episodes, XY), tasks, maze, (epsilon,))[0]
 
 
 def test_one_two_and_three_segments():
@@ -184,7 +186,7 @@ def test_an_episode_is_entered_again_earlier():
 
 def test_reversed_only():
     episodes = make_episodes([along(2.6, -2.6)])
-    found = co_occurrence(Positions.of_episodes(episodes), Task("back", at(-2.5), at(2.5), "unseen"), 1)
+    found = co_occurrence(Achieved.of_episodes(episodes, XY), Task("back", at(-2.5), at(2.5), "unseen"), 1)
     assert (found.status, found.ordered, found.unordered) == ("reversed_only", 0, 1)
     assert (found.starts, found.visits) == (0, 1)
     assert found.clearance == pytest.approx(5.05, abs=1e-6)  # before the goal from 2.6, after the start from -2.6
@@ -193,7 +195,7 @@ def test_reversed_only():
 @pytest.mark.parametrize("count, status", [(3, "seen"), (2, "rare"), (0, "unseen")])
 def test_status_and_clearance(count, status):
     episodes = make_episodes([along(-2.5, 0.0)] + [along(-2.5, 2.5)] * count)
-    found = co_occurrence(Positions.of_episodes(episodes), Task("forth", at(-2.5), at(2.5), "seen"), 3)
+    found = co_occurrence(Achieved.of_episodes(episodes, XY), Task("forth", at(-2.5), at(2.5), "seen"), 3)
     assert (found.status, found.starts, found.visits) == (status, count + 1, count)
     assert found.clearance == pytest.approx(0.0 if count else 2.45, abs=1e-6)
 
@@ -216,8 +218,8 @@ def test_walls_keep_episodes_apart():
         near, beyond = corner + 0.1 * (here - there), corner + 0.1 * (there - here)  # 0.28 m apart
         episodes = make_episodes([np.stack([here, near]), np.stack([beyond, there])])
         task = Task("across", Region(tuple(here), 0.1), Region(tuple(there), 0.1), "unseen")
-        assert segments_needed(Positions.of_episodes(episodes), [task], maze, (0.45,)) == [[None]]
-        assert segments_needed(Positions.of_episodes(episodes), [task], None, (0.45, 0.2)) == [[2], [None]]
+        assert segments_needed(Achieved.of_episodes(episodes, XY), [task], maze, (0.45,)) == [[None]]
+        assert segments_needed(Achieved.of_episodes(episodes, XY), [task], None, (0.45, 0.2)) == [[2], [None]]
 
 
 def two_corridors(*extra) -> tuple[Episodes, list[Task], Maze]:
@@ -246,7 +248,7 @@ def test_a_planted_leak_fails():
     assert [task["segments_needed"] for task in clean.tasks] == [1, 1, 2]
     assert [task["ceiling"] for task in clean.tasks] == [None, None, 0.9877]
 
-    leaky = certify("leaky", *two_corridors("leak"), 0.45, 50, True, None)
+    leaky = certify("leaky", *two_corridors("leak"), 0.45, 50, True)
     assert not leaky.passed  # a control is judged like any other
     assert leaky.problems == ["task a-to-d: expected unseen, found rare: 1 episode joins it (episode 120)"]
     assert leaky.tasks[2]["episodes"] == [120] and leaky.tasks[2]["clearance"] == 0
@@ -255,18 +257,18 @@ def test_a_planted_leak_fails():
 
 def test_problems_name_what_is_missing():
     episodes, (first, second, unseen), maze = two_corridors()
-    strict = certify("x", episodes, [unseen], maze, 0.45, 61, False, None)
+    strict = certify("x", episodes, [unseen], maze, 0.45, 61, False)
     assert strict.problems == [
         "task a-to-d: only 60 episodes begin in its start region, 61 needed",
         "task a-to-d: only 60 episodes visit its goal region, 61 needed",
     ]
     alone = make_episodes([episodes.observations[:24].numpy()] * 50)  # the top corridor alone
-    assert certify("x", alone, [unseen], maze, 0.45, 50, False, None).problems == [
+    assert certify("x", alone, [unseen], maze, 0.45, 50, False).problems == [
         "task a-to-d: no chain of episodes leads from start to goal at epsilon 0.45",
         "task a-to-d: only 0 episodes visit its goal region, 50 needed",
     ]
     wrong = [replace(first, expect="unseen"), replace(second, start=second.goal, goal=second.start, expect="seen")]
-    joined, reverse = certify("x", episodes, wrong, maze, 0.45, 50, False, None).problems[:2]
+    joined, reverse = certify("x", episodes, wrong, maze, 0.45, 50, False).problems[:2]
     assert joined.startswith("task a-to-b: expected unseen, found seen: 60 episodes join it (0, 2, 4,")
     assert joined.endswith("36, 38, ...)")
     assert reverse.startswith(
@@ -335,16 +337,18 @@ def test_support_is_not_how_many_episodes_make_a_task_seen(support, missing):
 @pytest.mark.parametrize("enough, status", [(3, "seen"), (4, "rare")])
 def test_exactly_enough_episodes_make_a_task_seen(enough, status):
     episodes = make_episodes([along(-2.5, 2.5)] * 3)
-    assert co_occurrence(Positions.of_episodes(episodes), Task("t", at(-2.5), at(2.5), "seen"), enough).status == status
+    assert (
+        co_occurrence(Achieved.of_episodes(episodes, XY), Task("t", at(-2.5), at(2.5), "seen"), enough).status == status
+    )
 
 
 def test_the_first_and_last_visits_by_hand():
     """Rows 0 to 6 of the first episode, 7 to 9 of the second; in the region are 1, 2, 5 and 9."""
     x = [0, 1, 1, 0, 0, 1, 0, 0, 0, 1]
-    positions = Positions(np.stack([x, np.zeros(10)], 1).astype(np.float32), np.array([6, 2]))
-    found = positions.visits(Region((1.0, 0.0), 0.1))
+    achieved = Achieved(np.stack([x, np.zeros(10)], 1).astype(np.float32), np.array([6, 2]))
+    found = achieved.visits(Region((1.0, 0.0), 0.1))
     assert found.first.tolist() == [1, 9] and found.last.tolist() == [5, 9]
-    nowhere = positions.visits(Region((5.0, 0.0), 0.1))
+    nowhere = achieved.visits(Region((5.0, 0.0), 0.1))
     assert nowhere.first.tolist() == [10, 10] and nowhere.last.tolist() == [-1, -1]
 
 
@@ -360,7 +364,7 @@ def test_certificate_round_trip():
 def test_numbers_that_do_not_exist_are_null():
     episodes = make_episodes([along(-1.0, 1.0)])
     nowhere = Task("nowhere", at(-2.5), at(2.5), "unseen")
-    (task,) = certify("x", episodes, [nowhere], DEV, 0.45, 1, False, None).as_dict()["tasks"]
+    (task,) = certify("x", episodes, [nowhere], DEV, 0.45, 1, False).as_dict()["tasks"]
     assert task["clearance"] is task["path_length"] is task["segments_needed"] is None
     assert task["segments_range"] == [None, None]
 

@@ -1,8 +1,8 @@
 """`python -m stitchrl.audit` on other people's data: tasks from a file, the verdict as exit status and JSON."""
 
+import html
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -10,6 +10,10 @@ import pytest
 from conftest import command, make_episodes
 
 from stitchrl.audit import __main__ as audit
+from stitchrl.audit import words
+from stitchrl.audit.certificate import Certificate
+from stitchrl.audit.cooccurrence import status_of
+from stitchrl.audit.goals import GOALS
 from stitchrl.data.formats import write
 from stitchrl.data.formats.source import of_episodes
 
@@ -152,14 +156,14 @@ def test_the_achieved_goal_may_stand_in_other_columns(monkeypatch, capsys):
     "before, after, message",
     [
         ("columns: [0, 1]", "columns: [0, 4]", "columns: 4 given, observations have columns 0 to 3"),
-        ("columns: [0, 1]", "columns: 0", "columns: 0 given, two column numbers expected"),
+        ("columns: [0, 1]", "columns: 0", "columns: 0 given, a list of column numbers expected"),
         ("tasks:", "task:", "tasks.yaml: no tasks"),
         ("name: half, ", "", "tasks[1]: no name"),
         ("name: half", "name: across", "the name 'across' is given 2 times"),
         ("expect: seen", "expect: yes", "tasks[1]: expect: True is not one of seen, unseen"),
         ("radius: 0.5", "radius: -1", "tasks[0]: start: radius: -1 given"),
         ("radius: 0.5", "size: 0.5", "tasks[0]: start: no radius"),
-        ("[8.0, 0.0]", "[8.0, .nan]", "tasks[0]: goal: center: [8.0, nan] given, two numbers expected"),
+        ("[8.0, 0.0]", "[8.0, .nan]", "tasks[0]: goal: center: [8.0, nan] given, a list of 2 numbers expected"),
         ("[8.0, 0.0]", "8", "tasks[0]: goal: center: 8 given"),
         ("tasks:", "tasks: [", "tasks.yaml: expected YAML"),
     ],
@@ -176,7 +180,7 @@ def test_a_bad_tasks_file_is_one_line(before, after, message, monkeypatch, capsy
     [
         ((), "lab.hdf5: no tasks are known of it; give them with --tasks FILE"),
         (("--tasks", "none.yaml"), "none.yaml"),
-        (("--tasks", "tasks.yaml", "--epsilon", "0"), "--epsilon: 0.0 given, a positive number expected"),
+        (("--tasks", "tasks.yaml", "--epsilon", "-1"), "--epsilon: -1.0 given, a number of at least 0 expected"),
         (("--tasks", "tasks.yaml", "--min-episodes", "0"), "--min-episodes: 0 given"),
     ],
 )
@@ -190,7 +194,8 @@ def test_the_page_needs_nothing_beside_it(monkeypatch, capsys):
     status, _, err = run(monkeypatch, capsys, "--tasks", "tasks.yaml", "--html", "page/audit.html")
     assert status == 1 and "page: page/audit.html" in err
     page = Path("page/audit.html").read_text()
-    assert "It fails." in page and "1 episode joins it (episode 120)" in page and "data:image/png;base64," in page
+    assert "It fails: 1 episode joins across, which should be unseen." in page
+    assert "1 episode joins it (episode 120)" in page and "data:image/png;base64," in page
     assert "http" not in page and "<script" not in page and "<link" not in page
     assert "prefers-color-scheme: dark" in page and 'name="viewport"' in page
 
@@ -205,22 +210,128 @@ def test_what_is_null_is_said_in_words(monkeypatch, capsys):
     values = verdict(monkeypatch, capsys)
     assert values["seams"] is values["segments_matched"] is values["walls"] is None
     _, out, _ = run(monkeypatch, capsys, "--tasks", "tasks.yaml")
-    assert "nothing beside the position" in out and "Walls" not in out
+    assert "nothing beside the achieved goal" in out and "Walls rule out" not in out
 
 
-def test_seams_in_words(monkeypatch, capsys):
+def test_the_survey_in_words():
     needed = {"a": 3, "b": 1, "c": None, "d": 2}
-    certificate = SimpleNamespace(tasks=[{"name": name, "segments_needed": count} for name, count in needed.items()])
-    surveyed = {
-        "walls": {"share": 0.034, "segments": {"a": 2, "b": 1, "c": 4, "d": 2}},
-        "seams": {name: {"median": at, "p90": 2 * at} for name, at in (("jump", 0.5), ("step", 0.1), ("random", 1.4))},
-        "segments_matched": {"threshold": 1.0, "exact": False, "tasks": {"a": None, "b": 1, "c": None, "d": 4}},
-    }
-    walls, jump, matched = audit.seam_words(certificate, surveyed)
-    assert walls.startswith("Walls rule out 3.4% of joins") and walls.endswith("would do: a 2 (not 3), c 4 (not none).")
-    assert "jumps by 0.50 standard deviations at least (1.00 in one of ten places); a step changes it by 0.10" in jump
-    assert matched.startswith("Joined only where that jumps by 1 or less, segments are at most,")
-    assert matched.endswith(": a none, d 4.")
-    surveyed["segments_matched"]["exact"], surveyed["walls"]["segments"] = True, needed
-    walls, _, matched = audit.seam_words(certificate, surveyed)
-    assert walls.endswith("without them as many would be needed.") and "segments are: a none, d 4." in matched
+    walls = {"share": 0.034, "segments": {"a": 2, "b": 1, "c": 4, "d": 2}}
+    said = words.walls_matter(walls, needed)
+    assert said.startswith("Walls rule out 3.4% of the joins")
+    assert said.endswith("Without walls fewer episodes would do: a 2 (not 3), c 4 (not none).")
+    assert words.walls_matter({**walls, "segments": needed}, needed).endswith("as many episodes would be needed.")
+
+    seams = {name: {"median": at, "p90": 2 * at} for name, at in (("jump", 0.5), ("step", 0.1), ("random", 1.4))}
+    (said,) = words.jumps_at_seams(seams, "velocities")
+    assert "velocities must jump by 0.50 standard deviations (median; in one of ten places by 1.00 or more)" in said
+
+    matched = {"threshold": 1.0, "exact": False, "tasks": {"a": None, "b": 1, "c": None, "d": 4}}
+    lead = "If velocities must match within one standard deviation, "
+    assert words.matched_joins(matched, needed, "velocities") == [
+        lead + "d needs at most 4 episodes; no chain was found in the sample for a."
+    ]
+    exact = {**matched, "exact": True, "tasks": {"a": 4, "b": 1, "c": 2, "d": 4}}
+    assert words.matched_joins(exact, needed, "velocities") == [lead + "a and d need 4 episodes."]
+    assert words.matched_joins(exact, {"a": 1, "b": 1, "c": 1, "d": 1}, "velocities") == []
+
+    assert words.lengths_of_episodes({"min": 99, "median": 99.0, "max": 99}) == "All episodes have 99 steps."
+    varied = {"min": 12, "median": 40.5, "max": 99}
+    assert words.lengths_of_episodes(varied) == "Episodes have 12 to 99 steps, half of them at most 40."
+
+
+def found(name, expect, ordered=0, segments=None, starts=50, visits=50, unordered=None):
+    """A task of a certificate."""
+    unordered = ordered if unordered is None else unordered
+    status = status_of(ordered, unordered, 50)
+    values = {"ordered": ordered, "unordered": unordered, "starts": starts, "visits": visits, "status": status}
+    return {"name": name, "expect": expect, "segments_needed": segments, "episodes": [], **values}
+
+
+SEEN = [found("a", "seen", 50, 1), found("b", "seen", 70, 1)]
+
+
+@pytest.mark.parametrize(
+    "tasks, verdict",
+    [
+        (
+            [*SEEN, found("c", "unseen", 0, 2), found("d", "unseen", 0, 2)],
+            [
+                "No episode joins either unseen pair; each needs two episodes.",
+                "Both seen pairs are joined by at least 50 episodes.",
+            ],
+        ),
+        ([found("c", "unseen", 0, 3)], ["No episode joins the unseen pair; it needs three episodes."]),
+        (
+            [SEEN[0], *[found(name, "unseen", 0, 2 + i) for i, name in enumerate("cde")]],
+            [
+                "No episode joins any of the 3 unseen pairs; each needs two to four episodes.",
+                "The seen pair is joined by at least 50 episodes.",
+            ],
+        ),
+        (
+            [*SEEN, found("left-to-right", "unseen", 12, 1)],
+            [
+                "It fails: 12 episodes join left-to-right, which should be unseen.",
+                "Both seen pairs are joined by at least 50 episodes.",
+            ],
+        ),
+        (
+            [found("c", "unseen", 1, 1), found("d", "unseen", 1, 1), found("e", "unseen", 0, 2)],
+            [
+                "It fails: 1 episode joins each of c and d, which should be unseen.",
+                "No episode joins the other unseen pair; it needs two episodes.",
+            ],
+        ),
+        (
+            [found("c", "unseen", 0, 2, unordered=3)],
+            ["It fails: 3 episodes visit both ends of c, which should be unseen, though not in order."],
+        ),
+        (
+            [SEEN[0], *[found(name, "seen", i) for i, name in enumerate("cdefg")]],
+            [
+                "It fails: only 0 to 4 episodes join each of c, d, e and 2 more, which should be seen: 50 are needed.",
+                "The other seen pair is joined by at least 50 episodes.",
+            ],
+        ),
+        (
+            [found("c", "unseen", 0, None, visits=0)],
+            [
+                "It fails: no chain of episodes leads from the start to the goal of c, at epsilon 0.45.",
+                "No episode visits the goal of c: 50 are needed as support.",
+                "No episode joins the unseen pair.",
+            ],
+        ),
+    ],
+)
+def test_the_verdict_answers_the_question(tasks, verdict):
+    certificate = Certificate("x", "", "", 0.45, 50, 50, False, tasks, "goal")
+    assert GOALS.verdict(certificate) == verdict
+    assert certificate.passed == (not verdict[0].startswith("It fails"))
+
+
+def test_the_same_sentences_open_the_text_and_the_page(monkeypatch, capsys):
+    _, out, _ = run(monkeypatch, capsys, "--tasks", "tasks.yaml", "--html", "audit.html")
+    opening = [
+        "No episode joins the unseen pair; it needs two episodes.",
+        "The seen pair is joined by at least 50 episodes.",
+        "Whether enough episodes support the unseen tasks is not judged.",
+        "Walls are unknown: episodes may be joined through them.",
+    ]
+    assert out.splitlines()[2:6] == opening
+    page = Path("audit.html").read_text()
+    places = [page.index(html.escape(sentence)) for sentence in opening]
+    assert places == sorted(places) and places[-1] < page.index("<figure>")
+    for sentence in out.splitlines():
+        if sentence.endswith(".") and sentence not in opening:
+            assert html.escape(sentence, quote=False) in page
+
+
+def test_episodes_that_go_on_in_another_stand_beside_the_verdict(monkeypatch, capsys):
+    line = np.stack([np.linspace(0, 8, 41), np.zeros(41)], 1)
+    halves = [line[:21], line[20:]] * 60
+    write("lab.hdf5", of_episodes("lab", make_episodes(halves), {}))
+    _, out, _ = run(monkeypatch, capsys, "--tasks", "tasks.yaml")
+    assert out.splitlines()[4] == (
+        "60 episodes end in the very state where another begins. Laid end to end, episodes would join pairs that "
+        "should be unseen: across (60)."
+    )

@@ -16,10 +16,9 @@ from conftest import command, make_episodes
 
 from stitchrl import generate
 from stitchrl.audit import __main__ as audit
-from stitchrl.audit.known import find_tasks
-from stitchrl.audit.positions import Positions
 from stitchrl.data.formats import open_source, write
 from stitchrl.data.formats.source import of_episodes
+from stitchrl.worlds.maze.known import find_tasks
 
 NAME = "pointmaze-dev-regions-n20000-v0"
 FILES = (f"stitchrl/{NAME}", f"{NAME}.hdf5", f"{NAME}.npz")
@@ -95,10 +94,9 @@ def test_ogbenchs_tasks_and_maps_are_those_of_its_environments(world, maze):
     known = find_tasks(f"{world}-{maze}-stitch-v0")
     assert np.array_equal(env.maze_map == 0, known.maze.free)
     xy = np.array([[info["init_xy"], info["goal_xy"]] for info in env.task_infos], np.float32)  # [tasks, 2, 2]
-    turned = Positions(xy.reshape(-1, 2).copy(), np.array([9]))
-    known.turn(turned)
+    turned = known.turn(xy.reshape(-1, 2).copy())
     centres = [[task.start.center, task.goal.center] for task in known.tasks]
-    assert np.allclose(turned.stored.reshape(-1, 2, 2), centres)
+    assert np.allclose(turned.reshape(-1, 2, 2), centres)
     assert known.tasks[0].goal.radius == env._goal_tol and known.tasks[0].start.half == env._noise
 
 

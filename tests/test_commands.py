@@ -15,7 +15,6 @@ from stitchrl.command import CONF
 from stitchrl.guard import UNREAD
 
 COMMANDS = ["stitchrl", "stitchrl.generate", "stitchrl.audit", "stitchrl.convert", "stitchrl.report"]
-COMMANDS += ["stitchrl.train_controller"]
 SLOW = {"torch", "sklearn", "scipy", "mujoco", "minari", "gymnasium", "matplotlib", "tensorboard"}
 
 # Runs a command and then tells on stderr what it has imported.

@@ -265,7 +265,7 @@ def test_a_sweep_of_an_earlier_version_says_that_it_does_not_know_its_runs(tmp_p
     sweep = tmp_path / "sweep"
     for number in range(3):
         record(sweep, number, said="runs/gcbc-future-s0: seen 1.0, unseen 0.0")
-    words = f"{sweep}: a sweep of an earlier version, which does not say where its runs lie; give these"
+    words = f"{sweep}: a sweep of an earlier version does not say where its runs are; name their folders"
     with pytest.raises(BadInput, match="no finished run found") as error:
         find_runs([sweep])
     assert words in str(error.value)

@@ -10,13 +10,11 @@ import pytest
 import torch
 from conftest import benchmark, make_episodes, world
 from gymnasium.spaces import Box
+from stitchrl.audit.known import find_tasks
 from test_configuration import spec as load
 from test_evaluate import Recorder, make_evaluator, returns_of
 
-from stitchrl.audit.certificate import certify, tasks_sha256
-from stitchrl.audit.known import find_tasks
-from stitchrl.audit.positions import Positions
-from stitchrl.audit.returns import certify_returns
+from stitchrl.audit.certificate import tasks_sha256
 from stitchrl.audit.survey import distances
 from stitchrl.benchmark import collect, store
 from stitchrl.data.formats import d4rl, minari, open_source, source, write
@@ -265,8 +263,8 @@ def test_the_range_of_segments_runs_from_twice_epsilon_to_half_of_it():
     """At 0.4 m by way of the middle one; at 0.8 m straight over the gap of 0.7 m; at 0.2 m no gap is closed."""
     relay = [line(-3, -1), line(-0.7, -0.6), line(-0.3, 2)]
     task = Task("t", Region((-3, 0), 0.0, 0.1), Region((2, 0), 0.0, 0.1), "unseen", 5.0, 10)
-    positions = Positions(np.concatenate(relay).astype(np.float32), np.array([len(xy) - 1 for xy in relay]))
-    found = certify("x", "0" * 64, positions, [task], None, 0.4, 1, False)
+    achieved = Achieved(np.concatenate(relay).astype(np.float32), np.array([len(xy) - 1 for xy in relay]))
+    found = GOALS.certify(Audited("x", "0" * 64, achieved, [task], None, 0.4, 1))
     assert found.tasks[0]["segments_needed"] == 3
     assert found.tasks[0]["segments_range"] == [2, None]
     assert (found.epsilon, found.min_episodes) == (0.4, 1)
@@ -276,13 +274,13 @@ def test_distances_between_training_and_evaluation_by_hand():
     """States all over the first metre of a line; tasks from ten metres off it to its middle, and back."""
     rng = np.random.default_rng(0)
     walks = [np.stack([rng.permutation(np.linspace(0, 1, 41)), np.zeros(41)], 1) for _ in range(30)]
-    positions = Positions.of_episodes(make_episodes(walks))
+    achieved = Achieved.of_episodes(make_episodes(walks), at_columns((0, 1)))
     there = Task("there", Region((0.5, 10.0)), Region((0.5, 0.0)), "unseen")
-    found = distances(positions, [there], np.random.default_rng(0))
+    found = distances(achieved, [there], np.random.default_rng(0))
     assert found["starts"] == pytest.approx(10, abs=0.05) and found["goals"] == pytest.approx(0.25, abs=0.05)
     assert found["pairs"] == pytest.approx(10, abs=0.1)
     back = Task("back", there.goal, there.start, "unseen")
-    turned = distances(positions, [back], np.random.default_rng(0))
+    turned = distances(achieved, [back], np.random.default_rng(0))
     assert turned["goals"] == pytest.approx(10, abs=0.05) and turned["starts"] == pytest.approx(0.25, abs=0.05)
 
 
@@ -505,14 +503,13 @@ def test_who_attains_a_return_from_its_start_does_not_count_as_attaining_it_else
     walks = [[0, 1, 2, 3, 4, 4, 4]] * 2 + [[2, 3, 4, 4, 4]] * 3
     xy = np.array([[x, 0] for walk in walks for x in walk], np.float32)
     rewards = np.concatenate([[*(np.array(walk[1:]) == 4), np.nan] for walk in walks]).astype(np.float32)
-    positions = Positions(xy, np.array([len(walk) - 1 for walk in walks]))
+    achieved = Achieved(xy, np.array([len(walk) - 1 for walk in walks]))
     task = ReturnTask("from-A", Region((0.0, 0.0), 0.1), 3.0, 6, "rare")
-    (found,) = certify_returns("x", "0", positions, rewards, [task], None, 0.5, 3, control=False).tasks
+    audited = Audited("x", "0", achieved, [task], None, 0.5, 3, rewards=rewards)
+    (found,) = RETURNS.certify(audited).tasks
     assert (found["attaining"], found["elsewhere"], found["starts"], found["status"]) == (2, 3, 2, "rare")
     assert found["best_in_data"] == 3.0 and found["episodes"] == [0, 1]
-    (shorter,) = certify_returns(
-        "x", "0", positions, rewards, [replace(task, horizon=5)], None, 0.5, 3, control=False
-    ).tasks
+    (shorter,) = RETURNS.certify(replace(audited, tasks=[replace(task, horizon=5)])).tasks
     assert (shorter["attaining"], shorter["best_in_data"]) == (0, 2.0)
 
 

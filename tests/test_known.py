@@ -7,10 +7,9 @@ import pytest
 from conftest import command, make_episodes
 
 from stitchrl.audit import __main__ as audit
-from stitchrl.audit.known import find_tasks
-from stitchrl.audit.positions import Positions
 from stitchrl.data.formats import write
 from stitchrl.data.formats.source import of_episodes
+from stitchrl.worlds.maze.known import find_tasks
 
 
 # Where a publisher's environment puts a body that is in a cell: (row, column) -> (x, y).
@@ -59,12 +58,10 @@ def test_a_walk_from_start_to_goal_lies_in_the_maze_and_is_found(name, tmp_path,
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     points, cells = walk(name)
-    known, positions = (
-        find_tasks(name.removesuffix(".hdf5")),
-        Positions(points.astype(np.float32), np.array([len(points) - 1])),
-    )
-    known.turn(positions)
-    assert known.maze.to_cells(positions.stored).tolist() == [list(cell) for cell in cells]
+    known = find_tasks(name.removesuffix(".hdf5"))
+    turned = known.turn(points.astype(np.float32))
+    assert known.maze.to_cells(turned).tolist() == [list(cell) for cell in cells]
+    assert known.inside(turned) == 1
     write(name, of_episodes("x", make_episodes([points, points[::-1], points[:-2]]), {}))
     assert command(audit, monkeypatch, name, "--json") == 1
     said = json.loads(capsys.readouterr().out)

@@ -29,6 +29,18 @@ def test_no_two_ways_look_the_same(tmp_path):
     assert [found[agent, "future"] for agent in OURS] == [f"c{i} d0" for i in range(len(OURS))]
 
 
+def test_other_settings_of_an_agent_have_its_colour_and_other_dashes(tmp_path):
+    for rate in (0.001, 0.1):
+        for goals in ("future", "stitch"):
+            make_run(tmp_path / str(rate), CUT, goals, resolved={"agent.lr": rate})
+    assert looks(find_runs([tmp_path]).runs) == {
+        ("gcbc lr=0.001", "future"): "c0 d0",
+        ("gcbc lr=0.001", "stitch"): "c0 d1",
+        ("gcbc lr=0.1", "future"): "c0 d3",
+        ("gcbc lr=0.1", "stitch"): "c0 d4",
+    }
+
+
 def test_an_agent_looks_the_same_on_every_dataset(tmp_path):
     make_run(tmp_path, JOINED, agent="zoo")
     make_run(tmp_path, CUT, agent="gcbc")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Discrete
 from probes import spaces
 
 from stitchrl.agents.agent import Agent
@@ -27,9 +28,10 @@ from stitchrl.agents.iql import IQL
 from stitchrl.agents.networks import MixtureActor, frozen, mlp
 from stitchrl.agents.qrl import QRL
 from stitchrl.agents.td3bc import TD3BC
-from stitchrl.types import Batch, LossResult, Window
+from stitchrl.types import Batch, LossResult, Spaces, Window
 
 SIZE, OBSERVATION, ACTION, WINDOW = 6, 4, 2, 3
+CHOICES = 3  # discrete actions
 GOAL = (3, 0)  # columns
 EXACT = 1e-6  # relative: some constants have single precision
 Weights = dict[str, np.ndarray]
@@ -41,6 +43,7 @@ class Problem:
 
     settings: dict[str, Any]
     rows: list[SimpleNamespace]
+    discrete: bool
     seen: set[str] = field(default_factory=set)
 
     def expectile(self, error: float) -> float:
@@ -59,6 +62,16 @@ class Problem:
         self.seen.update("clipped" if abs(a) > 1 else "not clipped" for a in action)
         return np.clip(action, -1, 1)
 
+    def cloning(self, out: np.ndarray, action: np.ndarray) -> float:
+        """How badly an actor's output explains an action; a discrete one is a one-hot vector."""
+        return -math.log(softmax(out) @ action) if self.discrete else negative_log_likelihood(out, action)
+
+    def worth(self, out: np.ndarray, q: Callable[[np.ndarray], float]) -> float:
+        """The value of what an actor's output does; of discrete actions the mean."""
+        if self.discrete:
+            return sum(share * q(action) for share, action in zip(softmax(out), np.eye(CHOICES), strict=True))
+        return q(self.clip(out))
+
 
 # Networks, for one input [dims[0]]
 
@@ -69,6 +82,10 @@ def join(*parts):
 
 def gelu(x):
     return np.array([0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x])
+
+
+def softmax(x):
+    return np.exp(x) / np.exp(x).sum()
 
 
 def relu(x):
@@ -120,6 +137,8 @@ def gcbc(p, w, held):
         shown = join(row.state, row.goal)
         activation = gelu if p.settings.get("activation") == "gelu" else relu
         out = dense(w, "actor", shown, activation)
+        if p.discrete:
+            return p.cloning(out, row.action)
         match p.settings.get("actor"):
             case "gaussian":
                 return negative_log_likelihood(out, row.action)
@@ -162,7 +181,8 @@ def dt(p, w, held):
         for step in range(WINDOW):
             hidden = normal(tokens[3 * step + 1], w["last_norm.weight"], w["last_norm.bias"])
             if row.window_valid[step]:
-                errors.append(np.mean((np.tanh(linear(w, "head", hidden)) - row.window_actions[step]) ** 2))
+                out, action = linear(w, "head", hidden), row.window_actions[step]
+                errors.append(p.cloning(out, action) if p.discrete else np.mean((np.tanh(out) - action) ** 2))
     return {"actor_loss": errors}
 
 
@@ -191,23 +211,23 @@ def implicit_value(p, row, online, now, following):
     return sum(side * (reward + discount * following[twin] - online[twin]) ** 2 for twin in (0, 1))
 
 
-def cloning(w, row):
-    return negative_log_likelihood(dense(w, "actor", join(row.state, row.goal)), row.action)
+def cloning(p, w, row):
+    return p.cloning(dense(w, "actor", join(row.state, row.goal)), row.action)
 
 
 def advantage_weighted(p, w, advantage):
     """AWR. advantage(row): from the weights held."""
-    return [p.advantage_weight(advantage(row)) * cloning(w, row) for row in p.rows]
+    return [p.advantage_weight(advantage(row)) * cloning(p, w, row) for row in p.rows]
 
 
 def deterministic_gradient(p, w, held, q):
     """DDPG+BC. q(row, action): the critic's value from the weights held."""
 
-    def chosen(w, row):
-        return p.clip(dense(w, "actor", join(row.state, row.goal)))
+    def worth(w, row):
+        return p.worth(dense(w, "actor", join(row.state, row.goal)), lambda action: q(row, action))
 
-    size = np.mean([abs(q(row, chosen(held, row))) for row in p.rows]) + 1e-6
-    return [-q(row, chosen(w, row)) / size + p.settings["alpha"] * cloning(w, row) for row in p.rows]
+    size = np.mean([abs(worth(held, row)) for row in p.rows]) + 1e-6
+    return [-worth(w, row) / size + p.settings["alpha"] * cloning(p, w, row) for row in p.rows]
 
 
 def gcivl(p, w, held):
@@ -347,8 +367,7 @@ def hiql(p, w, held):
         parts["value_loss"].append(implicit_value(p, row, value(w, row.state, row.value_goal), now, following))
 
         gain = value(held, row.following, row.near_goal).mean() - value(held, row.state, row.near_goal).mean()
-        action = dense(w, "low_actor", join(row.state, phi(held, row.state, row.near_goal)))
-        error = negative_log_likelihood(action, row.action)
+        error = p.cloning(dense(w, "low_actor", join(row.state, phi(held, row.state, row.near_goal))), row.action)
         parts["low_actor_loss"].append(p.advantage_weight(gain, "low_alpha") * error)
 
         gain = value(held, row.subgoal_state, row.goal).mean() - value(held, row.state, row.goal).mean()
@@ -368,31 +387,39 @@ def iql(p, w, held):
         parts["value_loss"].append(p.expectile(error) * error**2)
         target = row.reward + p.settings["discount"] * following
         parts["critic_loss"].append(sum((target - q) ** 2 for q in twins(w, "critic", acted)[:, 0]))
-        error = negative_log_likelihood(dense(w, "actor", row.state), row.action)
+        error = p.cloning(dense(w, "actor", row.state), row.action)
         parts["actor_loss"].append(p.advantage_weight(q - value, "beta") * error)
     return parts
 
 
 def td3bc(p, w, held):
     def pi(w, state, name="actor"):
-        return np.tanh(dense(w, name, state, relu))
+        out = dense(w, name, state, relu)
+        return out if p.discrete else np.tanh(out)
+
+    def worth(w, row):
+        return p.worth(pi(w, row.state), lambda action: twins(held, "critic", join(row.state, action))[0, 0])
 
     def bounded(noise, bound):
         p.seen.add("bounded" if abs(noise) > bound else "not bounded")
         return min(max(noise, -bound), bound)
 
     drawn = torch.randn(SIZE, ACTION, generator=torch.Generator(), dtype=torch.float64).numpy()
-    size = np.mean([abs(twins(held, "critic", join(row.state, pi(held, row.state)))[0, 0]) for row in p.rows])
+    size = np.mean([abs(worth(held, row)) for row in p.rows])
     parts = {"critic_loss": [], "actor_loss": []}
     for row, noise in zip(p.rows, drawn, strict=True):
-        noise = [bounded(p.settings["policy_noise"] * x, p.settings["noise_clip"]) for x in noise]
-        action = p.clip(pi(held, row.following, "target_actor") + noise)
+        action = pi(held, row.following, "target_actor")
+        if p.discrete:
+            action = np.eye(CHOICES)[action.argmax()]
+        else:
+            noise = [bounded(p.settings["policy_noise"] * x, p.settings["noise_clip"]) for x in noise]
+            action = p.clip(action + noise)
         target = row.reward + p.settings["discount"] * min(twins(held, "target_critic", join(row.following, action)))[0]
         found = twins(w, "critic", join(row.state, row.action))[:, 0]
         parts["critic_loss"].append(sum((target - q) ** 2 for q in found))
-        action = pi(w, row.state)
-        q = twins(held, "critic", join(row.state, action))[0, 0]
-        parts["actor_loss"].append(np.mean((action - row.action) ** 2) - p.settings["alpha"] * q / size)
+        out = pi(w, row.state)
+        error = p.cloning(out, row.action) if p.discrete else np.mean((out - row.action) ** 2)
+        parts["actor_loss"].append(error - p.settings["alpha"] * worth(w, row) / size)
     return parts
 
 
@@ -406,6 +433,7 @@ class Case(NamedTuple):
     equations: Callable[[Problem, Weights, Weights], dict[str, list[float]]]
     settings: dict[str, Any]
     branches: Set[str] = frozenset()
+    discrete: bool = False
 
 
 SMALL = {"hidden_dims": (7, 5)}
@@ -437,6 +465,11 @@ CASES = {
     "iql": Case(IQL, iql, REWARDED | {"expectile": 0.7, "beta": 1.5}, SIDES | WEIGHTED),
     "td3bc": Case(TD3BC, td3bc, REWARDED | NOISE | {"alpha": 2.5, "policy_delay": 1}, CLIPPED | BOUNDED),
 }
+CASES |= {
+    f"{name}-discrete": case._replace(discrete=True, branches=case.branches - CLIPPED - BOUNDED)
+    for name, case in CASES.items()
+    if name not in ("gcbc-gaussian", "gcbc-mixture", "dt-heads", "crl-awr", "qrl-awr")
+}
 TAUGHT = {  # the networks that each loss has gradients for
     GCIVL: {"value_loss": {"value"}, "actor_loss": {"actor"}},
     GCIQL: {"value_loss": {"value"}, "critic_loss": {"critic"}, "actor_loss": {"actor"}},
@@ -457,9 +490,14 @@ def weights(agent: Agent) -> Weights:
     return {name: parameter.detach().numpy().copy() for name, parameter in agent.named_parameters()}
 
 
+def built_for(case: Case) -> Spaces:
+    boxes = spaces(OBSERVATION, ACTION, GOAL)
+    return boxes._replace(action=Discrete(CHOICES)) if case.discrete else boxes
+
+
 def make(case: Case, seed: int = 0) -> tuple[Agent, Batch, Problem]:
     """An agent with rough weights (targets too have their own), a random batch, and the same batch row by row."""
-    agent = case.kind(spaces(OBSERVATION, ACTION, GOAL), **case.settings).double().eval()
+    agent = case.kind(built_for(case), **case.settings).double().eval()
     rng = np.random.default_rng(seed)
     with torch.no_grad():
         for parameter in agent.parameters():
@@ -478,6 +516,10 @@ def make(case: Case, seed: int = 0) -> tuple[Agent, Batch, Problem]:
     asked = rng.permutation(training)[: SIZE * WINDOW].reshape(SIZE, WINDOW, OBSERVATION)
     rewards = rng.normal(0, 2, SIZE)
     valid = np.arange(WINDOW) < rng.integers(1, WINDOW + 1, (SIZE, 1))
+    shown_actions, shown_taken = actions, taken
+    if case.discrete:
+        actions, taken = rng.integers(CHOICES, size=SIZE), rng.integers(CHOICES, size=(SIZE, WINDOW))
+        shown_actions, shown_taken = np.eye(CHOICES)[actions], np.eye(CHOICES)[taken]
     arrays = observations, actions, following, goals, value_goals, reached, low_goals, subgoals
     window = Window(*map(torch.from_numpy, (states, taken, valid, asked)))
     batch = Batch(*map(torch.from_numpy, arrays), window, torch.from_numpy(rewards))
@@ -494,17 +536,17 @@ def make(case: Case, seed: int = 0) -> tuple[Agent, Batch, Problem]:
             value_goal=((value_goals[i] - mean) / std)[columns],
             near_goal=((low_goals[i] - mean) / std)[columns],
             subgoal=((subgoals[i] - mean) / std)[columns],
-            action=actions[i],
+            action=shown_actions[i],
             reached=reached[i],
             window_states=(states[i] - mean) / std,
-            window_actions=taken[i],
+            window_actions=shown_taken[i],
             window_valid=valid[i],
             window_goals=((asked[i] - mean) / std)[:, columns],
             reward=rewards[i],
         )
         for i in range(SIZE)
     ]
-    return agent, batch, Problem(case.settings, rows)
+    return agent, batch, Problem(case.settings, rows, case.discrete)
 
 
 def touched(agent: Agent, loss: torch.Tensor) -> set[str]:
@@ -568,7 +610,7 @@ def test_each_loss_teaches_its_own_networks_alone(case):
 
 @every_critic
 def test_target_networks_are_copies_that_no_loss_teaches(case):
-    agent = case.kind(spaces(OBSERVATION, ACTION, GOAL), **case.settings)
+    agent = case.kind(built_for(case), **case.settings)
     for target, online in agent.targets.items():
         copy = agent.get_submodule(target).state_dict()
         assert copy and all(torch.equal(copy[k], v) for k, v in agent.get_submodule(online).state_dict().items())
@@ -577,7 +619,12 @@ def test_target_networks_are_copies_that_no_loss_teaches(case):
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, id=name) for name, case in CASES.items() if case.kind in TAUGHT and name != "td3bc"]
+    "case",
+    [
+        pytest.param(case, id=name)
+        for name, case in CASES.items()
+        if case.kind in TAUGHT and name != "td3bc" and not case.discrete
+    ],
 )
 def test_the_critics_agents_act_by_the_clipped_mean_of_their_actor(case):
     seen = set()

@@ -13,8 +13,9 @@ from test_configuration import DATASETS
 from test_configuration import spec as load
 
 from stitchrl import generate
-from stitchrl.audit.certificate import certify
-from stitchrl.audit.positions import Positions
+from stitchrl.audit.achieved import Achieved, at_columns
+from stitchrl.audit.certificate import Audited
+from stitchrl.audit.goals import GOALS
 from stitchrl.benchmark import official
 from stitchrl.benchmark import store as stores
 from stitchrl.data.formats import minari, open_source, write
@@ -146,13 +147,13 @@ def test_what_is_no_dataset_of_ours_is_never_overwritten(store: Path) -> None:
 
 def test_a_certificate_judged_anew_is_the_one_that_an_audit_with_those_numbers_gives() -> None:
     walks = random_walks(count=40, longest=30)
-    positions = Positions.of_episodes(make_episodes(walks))
+    achieved = Achieved.of_episodes(make_episodes(walks), at_columns((0, 1)))
     corners = [Region((x, y), 0.6) for x, y in ((-2, -2), (2, 2), (0, 0), (2.9, -2.9))]
     tasks = [Task(f"{i}-{j}", a, b, "unseen", 1.0) for i, a in enumerate(corners) for j, b in enumerate(corners)]
-    at_five = certify("x", "sha", positions, tasks, None, 0.3, 5, False)
+    at_five = GOALS.certify(Audited("x", "sha", achieved, tasks, None, 0.3, 5))
     statuses = set()
     for least in (1, 2, 5, 9, 100):
-        audited = certify("x", "sha", positions, tasks, None, 0.3, least, True)
+        audited = GOALS.certify(Audited("x", "sha", achieved, tasks, None, 0.3, least, True))
         assert at_five.judged(least, True) == audited
         statuses |= {(least, task["status"]) for task in audited.tasks}
     assert len(statuses) > 8, "they do not all have one status"

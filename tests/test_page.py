@@ -141,7 +141,7 @@ def test_task_that_one_run_lacks_is_missing(tmp_path):
     assert [tuple(map(share, row[5:])) for row in heat] == [("1.00", "1.00"), ("0.40", "missing")]
     assert share(Estimate((0.4, None))) == "0.40*"
     assert warnings(CUT, runs) == [
-        "These runs were trained on 2 different data of this name (dataset_sha256).",
+        "These runs were trained on 2 different datasets of this name (dataset_sha256).",
         "These runs were evaluated on 2 different sets of tasks.",
         "These runs were trained for 500, 1,000 steps.",
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stitchrl.audit.known import OGBENCH
+from stitchrl.worlds.maze.known import OGBENCH
 
 PUBLISHED = Path(__file__).parent.parent / "datasets"
 NAMES = sorted(path.name for path in PUBLISHED.iterdir())

@@ -10,16 +10,16 @@ import h5py
 import numpy as np
 import pytest
 
-from stitchrl.audit.certificate import Certificate
+from stitchrl.audit.achieved import Achieved
+from stitchrl.audit.certificate import Audited, Certificate
 from stitchrl.audit.chains import Joins
-from stitchrl.audit.positions import Positions
-from stitchrl.audit.returns import SEGMENTS, best_by_chaining, certify_returns, returns_within
+from stitchrl.audit.returns import RETURNS, SEGMENTS, best_by_chaining, returns_within
 from stitchrl.types import Region, ReturnTask
 
 EPSILON = 0.45
 
 
-def walks(rng: np.random.Generator, step: float, episodes: int = 8) -> tuple[Positions, np.ndarray]:
+def walks(rng: np.random.Generator, step: float, episodes: int = 8) -> tuple[Achieved, np.ndarray]:
     """Random walks in a square of 3 m, on a grid where the step is 1, and whole rewards from 0 to 3."""
     lengths = rng.integers(1, 7, episodes)
     xy = []
@@ -28,12 +28,12 @@ def walks(rng: np.random.Generator, step: float, episodes: int = 8) -> tuple[Pos
         xy.append(np.clip(rng.integers(0, 4, 2) + moves.cumsum(0), 0, 3))
     rewards = rng.integers(0, 4, int((lengths + 1).sum())).astype(np.float32)
     rewards[(lengths + 1).cumsum() - 1] = np.nan
-    return Positions(np.concatenate(xy).astype(np.float32), lengths), rewards
+    return Achieved(np.concatenate(xy).astype(np.float32), lengths), rewards
 
 
-def by_value_iteration(positions: Positions, rewards: np.ndarray, task: ReturnTask, segments: int) -> float:
+def by_value_iteration(achieved: Achieved, rewards: np.ndarray, task: ReturnTask, segments: int) -> float:
     """The most that chains of so many episodes collect, one row, one step and one jump at a time."""
-    xy, last = positions.stored.astype(np.float64), set(positions.last.tolist())
+    xy, last = achieved.stored.astype(np.float64), set(achieved.last.tolist())
     n = len(xy)
     near = [[w for w in range(n) if math.dist(xy[row], xy[w]) <= EPSILON] for row in range(n)]
     value = np.zeros((segments + 1, task.horizon + 1, n))  # at a row, after a step there or a jump to it
@@ -51,47 +51,47 @@ def by_value_iteration(positions: Positions, rewards: np.ndarray, task: ReturnTa
 
 @pytest.mark.parametrize("seed", range(8))
 def test_on_a_grid_chaining_collects_what_value_iteration_finds(seed: int) -> None:
-    positions, rewards = walks(np.random.default_rng(seed), step=1)
+    achieved, rewards = walks(np.random.default_rng(seed), step=1)
     tasks = [ReturnTask(f"{h}", Region((1.0, 1.0), 0.5), 5, h, "unseen") for h in (1, 3, 6)]
-    joins = Joins(positions, None, EPSILON)
-    expected = [[by_value_iteration(positions, rewards, task, k + 1) for k in range(SEGMENTS)] for task in tasks]
+    joins = Joins(achieved, None, EPSILON)
+    expected = [[by_value_iteration(achieved, rewards, task, k + 1) for k in range(SEGMENTS)] for task in tasks]
     assert best_by_chaining(joins, joins.sure, rewards, tasks) == expected
     assert best_by_chaining(joins, joins.near, rewards, tasks) == expected
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_elsewhere_what_value_iteration_finds_lies_within_the_bounds(seed: int) -> None:
-    positions, rewards = walks(np.random.default_rng(seed), step=0.37)
+    achieved, rewards = walks(np.random.default_rng(seed), step=0.37)
     task = ReturnTask("near", Region((1.0, 1.0), 0.5), 5, 6, "unseen")
-    joins = Joins(positions, None, EPSILON)
+    joins = Joins(achieved, None, EPSILON)
     (low,), (high,) = (best_by_chaining(joins, near, rewards, [task]) for near in (joins.sure, joins.near))
     for k in range(SEGMENTS):
-        assert low[k] <= by_value_iteration(positions, rewards, task, k + 1) <= high[k]
+        assert low[k] <= by_value_iteration(achieved, rewards, task, k + 1) <= high[k]
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 10])
 def test_the_best_in_the_data_is_that_of_plain_loops(horizon: int) -> None:
-    positions, rewards = walks(np.random.default_rng(1), step=1, episodes=30)
-    found = returns_within(positions, rewards, horizon)
-    for first, last in zip(positions.first, positions.last, strict=True):
+    achieved, rewards = walks(np.random.default_rng(1), step=1, episodes=30)
+    found = returns_within(achieved, rewards, horizon)
+    for first, last in zip(achieved.first, achieved.last, strict=True):
         for row in range(first, last + 1):
             assert found[row] == sum(rewards[row : min(row + horizon, last)])
 
 
-def line(more: list[list[int]]) -> tuple[Positions, np.ndarray]:
+def line(more: list[list[int]]) -> tuple[Achieved, np.ndarray]:
     """Episodes from A (0) to B (2), and from B to C (4), where a step earns 1; `more` of the same kind."""
     walks = [[0, 1, 2, 2, 2, 2]] * 3 + [[2, 3, 4, 4, 4, 4]] * 3 + more
     xy = np.array([[x, 0] for walk in walks for x in walk], np.float32)
     rewards = np.concatenate([[*(np.array(walk[1:]) == 4), np.nan] for walk in walks]).astype(np.float32)
-    return Positions(xy, np.array([len(walk) - 1 for walk in walks])), rewards
+    return Achieved(xy, np.array([len(walk) - 1 for walk in walks])), rewards
 
 
-def certificate_of(positions: Positions, rewards: np.ndarray, target: float = 2) -> Certificate:
+def certificate_of(achieved: Achieved, rewards: np.ndarray, target: float = 2) -> Certificate:
     tasks = [
         ReturnTask("from-A", Region((0.0, 0.0), 0.1), target, 5, "unseen"),
         ReturnTask("from-B", Region((2.0, 0.0), 0.1), 3, 5, "seen"),
     ]
-    return certify_returns("line", "0", positions, rewards, tasks, None, EPSILON, 3, control=False)
+    return RETURNS.certify(Audited("line", "0", achieved, tasks, None, EPSILON, 3, rewards=rewards))
 
 
 def test_a_return_that_only_a_chain_collects_passes() -> None:
@@ -139,13 +139,13 @@ def test_a_target_that_is_not_clear_of_the_data_and_one_that_no_chain_collects_f
 def test_the_command_judges_any_file_with_rewards(
     tmp_path: Path, target: float, rewarded: bool, status: int, words: str
 ) -> None:
-    positions, rewards = line([[0, 0, 0, 0, 4, 4]] if target < 1 else [])
+    achieved, rewards = line([[0, 0, 0, 0, 4, 4]] if target < 1 else [])
     with h5py.File(tmp_path / "theirs.hdf5", "w") as file:
-        rows = len(positions)
-        file["observations"] = np.concatenate([positions.stored, np.zeros((rows, 2), np.float32)], 1)
+        rows = len(achieved)
+        file["observations"] = np.concatenate([achieved.stored, np.zeros((rows, 2), np.float32)], 1)
         file["actions"] = np.zeros((rows, 2), np.float32)
         file["terminals"] = np.zeros(rows, bool)
-        file["timeouts"] = np.isin(np.arange(rows), positions.last)
+        file["timeouts"] = np.isin(np.arange(rows), achieved.last)
         if rewarded:
             file["rewards"] = np.nan_to_num(rewards)
     (tmp_path / "tasks.yaml").write_text(

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 from test_learner import make_learner
 
+from stitchrl.agents.encoders import Identity, Standardise, make_encoder
 from stitchrl.scaling import mean_and_std
 
 
@@ -36,3 +38,32 @@ def test_an_agent_is_shown_a_new_value_of_a_constant_column_as_it_is() -> None:
     agent.fit(observations)
     shown = agent.encoder(torch.tensor([[0.0, 0.0, 1.3, 0.0]]))
     assert shown[0, 2].item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_observations_of_any_shape_are_flattened_and_then_standardised_column_by_column() -> None:
+    space = Box(-np.inf, np.inf, (2, 3), np.float32)
+    encoder, observations = make_encoder(space), 3 * torch.randn(50, 2, 3) + 1
+    encoder.fit(observations)
+    flat = observations.reshape(50, 6)
+    assert isinstance(encoder, Standardise) and encoder.dim == 6
+    expected = (flat - flat.mean(0)) / flat.std(0)
+    torch.testing.assert_close(encoder(observations), expected)
+    torch.testing.assert_close(encoder(observations.reshape(10, 5, 2, 3)), expected.reshape(10, 5, 6))
+
+
+def test_a_scale_is_kept_in_a_checkpoint() -> None:
+    encoder, restored = (make_encoder(Box(-1, 1, (3,), np.float32)) for _ in range(2))
+    encoder.fit(torch.randn(50, 3))
+    restored.load_state_dict(encoder.state_dict())
+    assert torch.equal(restored.mean, encoder.mean) and torch.equal(restored.std, encoder.std)
+
+
+@pytest.mark.parametrize("high", [1, 255])
+def test_planes_of_whole_numbers_are_divided_by_the_largest_of_their_space_whatever_the_data(high: int) -> None:
+    encoder = make_encoder(Box(0, high, (2, 4, 4), np.uint8))
+    planes = torch.randint(high + 1, (50, 2, 4, 4), dtype=torch.uint8)
+    encoder.fit(planes)
+    assert isinstance(encoder, Identity) and encoder.dim == 32
+    shown = encoder(planes)
+    assert shown.shape == (50, 32) and shown.dtype == torch.float32
+    torch.testing.assert_close(shown, planes.flatten(1).float() / high)

@@ -5,12 +5,12 @@ import pytest
 import torch
 from test_audit import plain_joins, plain_segments, walk
 
-from stitchrl.audit import positions as positions_module
+from stitchrl.audit import achieved as achieved_module
 from stitchrl.audit import sample as sample_module
 from stitchrl.audit import seams as seams_module
+from stitchrl.audit.achieved import Achieved, at_columns
 from stitchrl.audit.chains import Joins, segments_needed
 from stitchrl.audit.matched import THRESHOLD, pairs_within, same_side, segments_matched, through_walls
-from stitchrl.audit.positions import Positions
 from stitchrl.audit.sample import observations_at, take
 from stitchrl.audit.seams import jumps
 from stitchrl.data.episodes import Episodes
@@ -19,6 +19,7 @@ from stitchrl.types import Region, Task
 from stitchrl.worlds.maze.maps import Maze
 
 EPSILON = 0.4
+XY = at_columns((0, 1))
 
 
 def chunked(episodes: Episodes) -> Source:
@@ -50,14 +51,14 @@ class Random:
         actions[(lengths + 1).cumsum(0) - 1] = torch.nan
         self.episodes = Episodes(observations, actions, None, lengths)
         self.source = chunked(self.episodes)
-        self.positions = Positions.of_source(self.source, (1, 3))
-        self.sample = take(self.source, self.positions, EPSILON, np.random.default_rng(0))
-        self.joins = Joins(self.positions, self.maze, EPSILON)
+        self.achieved = Achieved.of_source(self.source, at_columns((1, 3)))
+        self.sample = take(self.source, self.achieved, EPSILON, np.random.default_rng(0))
+        self.joins = Joins(self.achieved, self.maze, EPSILON)
         cells = [
             Region(tuple(self.maze.to_xy(self.maze.cells[i])), 0.3) for i in rng.integers(len(self.maze.cells), size=8)
         ]
         self.tasks = [Task(str(i), cells[i], cells[i + 4], "unseen") for i in range(4)]
-        self.xy = self.positions.xy(slice(None))
+        self.xy = self.achieved.points(slice(None))
         columns = observations[:, [0, 2]].double().numpy()
         self.standard = (columns / columns.std(0)).tolist()
 
@@ -69,7 +70,7 @@ class Random:
 @pytest.fixture(params=range(24))
 def data(request, monkeypatch):
     if request.param % 2:
-        for module in (positions_module, sample_module, seams_module):
+        for module in (achieved_module, sample_module, seams_module):
             monkeypatch.setattr(module, "ROWS", 60)
     return Random(request.param)
 
@@ -114,7 +115,7 @@ def test_jumps_are_those_of_all_seams_of_shortest_chains(data, monkeypatch):
                     steps.append(data.apart(x, x + 1 if x < ends[x] else x - 1))
         medians[task.name] = pytest.approx(np.median(of_task), abs=1e-3) if of_task else None
         least += of_task
-    found = jumps(data.source, data.sample, data.positions, data.tasks, data.joins, np.random.default_rng(0))
+    found = jumps(data.source, data.sample, data.achieved, data.tasks, data.joins, np.random.default_rng(0))
     assert found["rows"] == len(least) and found["tasks"] == medians
     if least:
         assert found["jump"]["median"] == pytest.approx(np.median(least), abs=1e-3)
@@ -125,22 +126,22 @@ def test_jumps_are_those_of_all_seams_of_shortest_chains(data, monkeypatch):
 def test_matched_segments_equal_a_plain_loop(data):
     joins = plain_joins(data.xy, data.maze, EPSILON)
     kept = [[j for j in there if data.apart(i, j) <= THRESHOLD] for i, there in enumerate(joins)]
-    pairs = pairs_within(data.sample, data.positions, EPSILON)
-    pairs = pairs[same_side(data.sample, data.positions, data.maze, pairs)]
-    found = segments_matched(data.sample, data.positions, data.tasks, pairs)
+    pairs = pairs_within(data.sample, data.achieved, EPSILON)
+    pairs = pairs[same_side(data.sample, data.achieved, data.maze, pairs)]
+    found = segments_matched(data.sample, data.achieved, data.tasks, pairs)
     assert found["exact"] and found["rows"] == len(data.xy)
     assert found["tasks"] == {t.name: plain_segments(data.xy, data.episodes, t, kept) for t in data.tasks}
 
 
 def test_fewer_rows_give_an_upper_bound(data, monkeypatch):
     monkeypatch.setattr(sample_module, "JOINS", 300)
-    part = take(data.source, data.positions, EPSILON, np.random.default_rng(0))
+    part = take(data.source, data.achieved, EPSILON, np.random.default_rng(0))
     assert len(part.rows) < len(data.sample.rows)
     found = []
     for sample in (data.sample, part):
-        pairs = pairs_within(sample, data.positions, EPSILON)
-        pairs = pairs[same_side(sample, data.positions, data.maze, pairs)]
-        found.append(segments_matched(sample, data.positions, data.tasks, pairs))
+        pairs = pairs_within(sample, data.achieved, EPSILON)
+        pairs = pairs[same_side(sample, data.achieved, data.maze, pairs)]
+        found.append(segments_matched(sample, data.achieved, data.tasks, pairs))
     assert found[0]["exact"] and not found[1]["exact"]
     for exact, bound in zip(found[0]["tasks"].values(), found[1]["tasks"].values(), strict=True):
         assert bound is None or (exact is not None and exact <= bound)
@@ -151,10 +152,10 @@ def test_joins_through_walls_equal_a_plain_loop(data):
     number = np.repeat(np.arange(len(data.episodes.lengths)), data.episodes.lengths.numpy() + 1)
     of_two = [(i, j) for i, there in enumerate(wide) for j in there if number[i] != number[j]]
     ruled_out = [pair for pair in of_two if pair[1] not in narrow[pair[0]]]
-    pairs = pairs_within(data.sample, data.positions, EPSILON)
-    open_way = same_side(data.sample, data.positions, data.maze, pairs)
-    needed = segments_needed(data.positions, data.tasks, data.maze, (EPSILON,))[0]
-    found = through_walls(data.sample, data.positions, data.tasks, needed, data.joins, pairs, open_way)
+    pairs = pairs_within(data.sample, data.achieved, EPSILON)
+    open_way = same_side(data.sample, data.achieved, data.maze, pairs)
+    needed = segments_needed(data.achieved, data.tasks, data.maze, (EPSILON,))[0]
+    found = through_walls(data.sample, data.achieved, data.tasks, needed, data.joins, pairs, open_way)
     assert found["share"] == pytest.approx(len(ruled_out) / len(of_two), abs=1e-6)
     assert found["segments"] == {t.name: plain_segments(data.xy, data.episodes, t, wide) for t in data.tasks}
 
@@ -171,28 +172,28 @@ def test_a_chain_through_a_wall_and_a_jump_in_velocity_are_told_by_hand():
     actions = torch.zeros(40, 2)
     actions[[19, 39]] = torch.nan
     episodes = Episodes(torch.from_numpy(np.concatenate(rows).astype(np.float32)), actions, None, lengths)
-    source, positions = of_episodes("x", episodes, {}), Positions.of_episodes(episodes)
-    sample = take(source, positions, 1.2, np.random.default_rng(0))
-    joins, open_joins = Joins(positions, maze, 1.2), Joins(positions, None, 1.2)
-    pairs = pairs_within(sample, positions, 1.2)
-    way = same_side(sample, positions, maze, pairs)
-    walls = through_walls(sample, positions, [task], [None], joins, pairs, way)
+    source, achieved = of_episodes("x", episodes, {}), Achieved.of_episodes(episodes, XY)
+    sample = take(source, achieved, 1.2, np.random.default_rng(0))
+    joins, open_joins = Joins(achieved, maze, 1.2), Joins(achieved, None, 1.2)
+    pairs = pairs_within(sample, achieved, 1.2)
+    way = same_side(sample, achieved, maze, pairs)
+    walls = through_walls(sample, achieved, [task], [None], joins, pairs, way)
     assert walls["share"] == 1 and walls["segments"] == {"t": 2}
-    assert through_walls(sample, positions, [task], [2], open_joins, pairs, way) is None
-    found = jumps(source, sample, positions, [task], open_joins, np.random.default_rng(0))
+    assert through_walls(sample, achieved, [task], [2], open_joins, pairs, way) is None
+    found = jumps(source, sample, achieved, [task], open_joins, np.random.default_rng(0))
     assert found["jump"]["median"] == pytest.approx(2) and found["step"]["median"] == 0
-    assert jumps(source, sample, positions, [task], joins, np.random.default_rng(0))["jump"] is None
-    assert segments_matched(sample, positions, [task], pairs)["tasks"] == {"t": None}
+    assert jumps(source, sample, achieved, [task], joins, np.random.default_rng(0))["jump"] is None
+    assert segments_matched(sample, achieved, [task], pairs)["tasks"] == {"t": None}
 
 
 def test_positions_alone_have_no_posture():
     data = Random(0)
     alone = Episodes(data.episodes.observations[:, [1, 3]], data.episodes.actions, None, data.episodes.lengths)
-    source, positions = of_episodes("x", alone, {}), Positions.of_episodes(alone)
-    sample = take(source, positions, EPSILON, np.random.default_rng(0))
-    pairs = pairs_within(sample, positions, EPSILON)
-    assert segments_matched(sample, positions, data.tasks, pairs) is None
-    assert jumps(source, sample, positions, data.tasks, data.joins, np.random.default_rng(0)) is None
+    source, achieved = of_episodes("x", alone, {}), Achieved.of_episodes(alone, XY)
+    sample = take(source, achieved, EPSILON, np.random.default_rng(0))
+    pairs = pairs_within(sample, achieved, EPSILON)
+    assert segments_matched(sample, achieved, data.tasks, pairs) is None
+    assert jumps(source, sample, achieved, data.tasks, data.joins, np.random.default_rng(0)) is None
 
 
 def test_observations_are_read_in_any_order(monkeypatch):

@@ -260,9 +260,9 @@ def test_progress_is_sparse_where_there_is_no_terminal(
 
 
 @pytest.mark.parametrize("choice", ["hydra/sweeper=tune", "agent="])
-def test_the_readmes_sweeps_are_sweeps(choice: str, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    (line,) = [line for line in readme.splitlines() if line.startswith("python -m stitchrl -m ") and choice in line]
+def test_the_sweeps_of_the_docs_are_sweeps(choice: str, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "sweeps.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith("python -m stitchrl -m ") and choice in line]
     arguments = shlex.split(line.removeprefix("python -m stitchrl -m "))
     if "tune" in choice:
         pytest.importorskip("optuna")

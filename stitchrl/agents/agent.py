@@ -88,7 +88,9 @@ class Agent(nn.Module):
 
     def encode_actions(self, actions: Tensor) -> Tensor:
         """Actions as networks are shown them [..., action_dim]: discrete ones are one-hot, others as they are."""
-        return nn.functional.one_hot(actions, self.action_dim).float() if self.discrete else actions
+        if not self.discrete:
+            return actions
+        return nn.functional.one_hot(actions, self.action_dim).to(self.encoder.unit.dtype)
 
     def make_target(self, name: str) -> Any:
         """A copy of the network `name` for the learner to move after it; assign it to `target_<name>`."""

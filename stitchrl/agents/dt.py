@@ -76,7 +76,8 @@ class DT(Agent):
         """The mean error over the valid steps of all windows."""
         window, output = batch.window, self.predict(batch.window)
         explain = cross_entropy if self.discrete else squared_error
-        return explain(output, window.actions)[window.valid].mean()
+        error = explain(output, window.actions)
+        return error[window.valid].mean()
 
     def act(self, observation: Window, condition: Tensor) -> Tensor:
         newest = observation.valid.sum(1) - 1

@@ -1,95 +1,163 @@
-"""The certificate of a dataset: do its tasks have the status that they should have, and can they be stitched?"""
+"""The certificate of a dataset: do its tasks have the status that they should have, and can they be stitched?
+
+What is common to goals and returns is here. What is asked of a task, and how that is judged, is a `Judge`'s.
+"""
 
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, NamedTuple, Protocol
 
-from tqdm import tqdm
+import numpy as np
 
-from stitchrl.audit.chains import segments_needed
-from stitchrl.audit.cooccurrence import co_occurrence, status_of
-from stitchrl.audit.positions import Positions
-from stitchrl.types import Region, ReturnTask, Task
-from stitchrl.worlds.maze.maps import Maze
+from stitchrl.audit.achieved import Achieved
+from stitchrl.audit.cooccurrence import Status
+from stitchrl.data.formats.source import Source
+from stitchrl.types import AnyTask, Region, RewardRegion, Walls
 
-CLEAR = 0.1  # of a target: by so much at least it lies above what any episode attained from its start
 LISTED = 20  # episodes that join a task, or visit both ends where none joins, are named up to so many
 
 
 @dataclass(frozen=True)
+class Audited:
+    """A dataset with its tasks, and how they are looked at. Distances are in `unit`.
+
+    Attributes:
+        tasks: All of them of one kind, goals or returns.
+        walls: None where they are unknown.
+        epsilon: Distance within which one episode is left for another. 0: achieved goals must be equal.
+        min_episodes: How many episodes make a task seen.
+        control: Whether the dataset was made to fail, or to be compared with.
+        ceilings: The behaviour's success on tasks, by their names, where it was measured.
+        min_support: How many episodes must begin in an unseen task's start and reach what it asks for elsewhere. None:
+            `min_episodes`.
+        rewards: [N] float32 of the rows, NaN on each episode's last. None where there are none.
+        unit: Of achieved goals, for people to read. "" where it is unknown.
+        earning: Which regions earn what, for cards.
+        drawing: What stands in the way, as a world draws itself: `rectangles`, each [x, y, width, height], and
+            `extent`, [x low, x high, y low, y high], in the plane of the first two numbers. None where it is unknown.
+        rest: What observations hold beside the achieved goal, in words.
+    """
+
+    name: str
+    sha256: str
+    achieved: Achieved
+    tasks: Sequence[AnyTask]
+    walls: Walls | None
+    epsilon: float
+    min_episodes: int
+    control: bool = False
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+    min_support: int | None = None
+    rewards: np.ndarray | None = None
+    earning: Sequence[RewardRegion] = ()
+    unit: str = ""
+    drawing: dict[str, Any] | None = None
+    rest: str = "the rest of the observation"
+
+
+class Column(NamedTuple):
+    """A column of the table of tasks.
+
+    Attributes:
+        text: A task of the certificate to what the table shows.
+        meaning: The heading in words; "" where it speaks for itself. {epsilon} and {unit} are filled in.
+    """
+
+    heading: str
+    text: Callable[[dict[str, Any]], str]
+    meaning: str = ""
+
+
+class Judge(Protocol):
+    """Who judges tasks that ask for one kind of thing. A task is a plain dict, as a certificate holds it.
+
+    Attributes:
+        asks: The key in a tasks file that says what is asked for.
+        rewarded: Whether it looks at rewards.
+        columns: The table of tasks, after name and status.
+    """
+
+    asks: str
+    rewarded: bool
+    columns: Sequence[Column]
+
+    def read(self, where: str, values: Any, dimensions: int) -> AnyTask:
+        """A task from a tasks file, of goals of so many numbers. ValueError names the place and the key."""
+
+    def certify(self, audited: Audited) -> "Certificate":
+        """Audit a dataset. ValueError where it lacks what its tasks ask for."""
+
+    def status(self, task: dict[str, Any], min_episodes: int) -> Status:
+        """A task's status if so many episodes make it seen."""
+
+    def problems(self, task: dict[str, Any], certificate: "Certificate") -> list[str]:
+        """A line for each way in which a task is not what it should be."""
+
+    def verdict(self, certificate: "Certificate") -> list[str]:
+        """Sentences that answer whether the dataset tests stitching."""
+
+    def survey(self, source: Source, audited: Audited, certificate: "Certificate") -> dict[str, Any]:
+        """What else the data tell, as plain values for JSON; {} where there is nothing."""
+
+    def caveats(self, surveyed: dict[str, Any], certificate: "Certificate") -> list[str]:
+        """Sentences that limit the verdict, from the survey."""
+
+    def details(self, surveyed: dict[str, Any], audited: Audited, certificate: "Certificate") -> list[str]:
+        """The survey in sentences."""
+
+
+@dataclass(frozen=True)
 class Certificate:
-    """What the audit of a dataset and its tasks found, with the hashes of both."""
+    """What the audit of a dataset and its tasks found, with the hashes of both. Plain data.
+
+    Attributes:
+        epsilon: In `unit`.
+        min_episodes: That make a task seen.
+        min_support: That must begin in an unseen task's start, and reach what it asks for.
+        control: Made to fail, or to be compared with. It is judged like any other.
+        tasks: Plain values, as the judge's `certify` writes them. `start`, and `goal` where there is one, are regions:
+            `center`, `half` and `radius`.
+        objective: "goal" or "return", which names the judge.
+        unit, drawing: As in `Audited`.
+        rewards: Regions and what a step earns that ends there.
+    """
 
     dataset: str
     dataset_sha256: str
     tasks_sha256: str
-    epsilon: float  # metres
-    min_episodes: int  # that make a task seen
-    min_support: int  # that must begin in an unseen task's start, and visit its goal
-    control: bool  # a dataset made to fail, or to be compared with; marked as such, judged like any other
-    tasks: list[dict[str, Any]]  # plain values, as written in `certify`
+    epsilon: float
+    min_episodes: int
+    min_support: int
+    control: bool
+    tasks: list[dict[str, Any]]
+    objective: str
+    unit: str = ""
+    drawing: dict[str, Any] | None = None
+    rewards: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def judge(self) -> Judge:
+        """Who judges the tasks."""
+        from stitchrl.audit.judges import JUDGES  # they know certificates
+
+        return JUDGES[self.objective]
 
     @property
     def problems(self) -> list[str]:
         """One line for each failure."""
-        return [f"task {task['name']}: {problem}" for task in self.tasks for problem in self._problems(task)]
+        return [f"task {task['name']}: {problem}" for task in self.tasks for problem in self.judge.problems(task, self)]
 
     @property
     def passed(self) -> bool:
         """Whether every task has the status that it expects, and every unseen one a chain and support."""
         return not self.problems
 
-    def _problems(self, task: dict[str, Any]) -> list[str]:
-        problems = []
-        if task["status"] != task["expect"]:
-            problems.append(f"expected {task['expect']}, found {task['status']}: {self._evidence(task)}")
-        if task["expect"] == "unseen":
-            asks_return = "target" in task
-            if task["segments_needed"] is None:
-                does = "collects its target" if asks_return else "leads from start to goal"
-                problems.append(f"no chain of episodes {does} at epsilon {self.epsilon:g}")
-            there = ("elsewhere", "attain its target elsewhere") if asks_return else ("visits", "visit its goal region")
-            for key, where in (("starts", "begin in its start region"), there):
-                if task[key] < self.min_support:
-                    problems.append(f"only {task[key]} episodes {where}, {self.min_support} needed")
-            if asks_return and not task["attaining"] and task["margin"] < CLEAR:
-                problems.append(
-                    f"its target {task['target']:g} is not clear of the {task['best_in_data']:g} that an episode "
-                    f"attained from its start, a tenth of it is needed between them"
-                )
-        return problems
-
-    def _evidence(self, task: dict[str, Any]) -> str:
-        """Why a task has its status, in words."""
-        if "target" in task:
-            listed = f" ({_listed(task['episodes'], task['attaining'])})" if task["attaining"] else ""
-            return f"episodes that attain its target from its start: {task['attaining']}{listed}" + self._needed(task)
-        count = task["ordered"]
-        if count == 0:
-            if task["unordered"] == 0:
-                return "no episode visits both of its regions"
-            listed = (
-                f" ({_listed(task['episodes'], task['unordered'])})" if task["episodes"] else ""
-            )  # none in older ones
-            return f"episodes that visit both of its regions: {task['unordered']}{listed}, none in order"
-        listed = _listed(task["episodes"], count)
-        joins = f"1 episode joins it (episode {listed})" if count == 1 else f"{count} episodes join it ({listed})"
-        return joins + self._needed(task)
-
-    def _needed(self, task: dict[str, Any]) -> str:
-        return f", {self.min_episodes} needed" if task["expect"] == "seen" else ""
-
     def judged(self, min_episodes: int, control: bool) -> "Certificate":
         """The certificate of the same data with another number of episodes that make a task seen and support it."""
-
-        def status(task: dict[str, Any]) -> str:
-            joining, both = ("attaining",) * 2 if "target" in task else ("ordered", "unordered")
-            return status_of(task[joining], task[both], min_episodes)
-
-        tasks = [task | {"status": status(task)} for task in self.tasks]
+        tasks = [task | {"status": self.judge.status(task, min_episodes)} for task in self.tasks]
         return replace(self, min_episodes=min_episodes, min_support=min_episodes, control=control, tasks=tasks)
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,95 +168,71 @@ class Certificate:
     def from_dict(cls, values: Mapping[str, Any]) -> "Certificate":
         """The inverse of `as_dict`. The verdict is not taken from the values: it follows from the rest."""
         kept = {key: value for key, value in values.items() if key not in ("pass", "problems")}
-        return cls(**{"min_support": values["min_episodes"], **kept})  # older ones have one number for both
+        # Older ones have one number for both, and do not name their objective. Of these, returns have a target.
+        returns = any("target" in task for task in values["tasks"])
+        older = {"min_support": values["min_episodes"], "objective": "return" if returns else "goal"}
+        return cls(**{**older, **kept})
 
 
-def certify(
-    name: str,
-    sha256: str,
-    positions: Positions,
-    tasks: Sequence[Task],
-    maze: Maze | None,
-    epsilon: float,
-    min_episodes: int,
-    control: bool,
-    ceilings: Mapping[str, float] | None = None,
-    min_support: int | None = None,
-) -> Certificate:
-    """Audit a dataset, whose hash is `sha256`.
-
-    maze: None where walls are unknown. epsilon: metres within which one episode is left for another.
-    ceilings: the behaviour controller's success on tasks, by their names, where it was measured. min_support: None for
-    `min_episodes`.
-    """
-    needed, fewest, most = segments_needed(positions, tasks, maze, (epsilon, 2 * epsilon, epsilon / 2))
-    rows = []
-    for i, task in enumerate(tqdm(tasks, desc=f"audit {name}", unit=" tasks", delay=5, leave=False)):
-        found = co_occurrence(positions, task, min_episodes)
-        rows.append(
-            {
-                "name": task.name,
-                "expect": task.expect,
-                "status": found.status,
-                "ordered": found.ordered,
-                "unordered": found.unordered,
-                "starts": found.starts,
-                "visits": found.visits,
-                "clearance": rounded(found.clearance),
-                "segments_needed": needed[i],
-                "segments_range": [fewest[i], most[i]],
-                "path_length": rounded(task.path_length),
-                "step_limit": task.step_limit,
-                "ceiling": rounded((ceilings or {}).get(task.name, math.nan)),
-                "episodes": (found.joining if found.ordered else found.both)[:LISTED].tolist(),
-            }
-        )
-    return conclude(name, sha256, tasks, rows, epsilon, min_episodes, control, min_support)
-
-
-def conclude(
-    name: str,
-    sha256: str,
-    tasks: Sequence[Task | ReturnTask],
-    rows: list[dict[str, Any]],
-    epsilon: float,
-    min_episodes: int,
-    control: bool,
-    min_support: int | None,
-) -> Certificate:
-    """The certificate of what was found of each task, goals and returns alike."""
+def conclude(audited: Audited, objective: str, rows: list[dict[str, Any]]) -> Certificate:
+    """The certificate of what was found of each task."""
+    enough = audited.min_episodes
     return Certificate(
-        dataset=name,
-        dataset_sha256=sha256,
-        tasks_sha256=tasks_sha256(tasks),
-        epsilon=round(epsilon, 4),
-        min_episodes=min_episodes,
-        min_support=min_episodes if min_support is None else min_support,
-        control=control,
+        dataset=audited.name,
+        dataset_sha256=audited.sha256,
+        tasks_sha256=tasks_sha256(audited.tasks),
+        epsilon=round(audited.epsilon, 4),
+        min_episodes=enough,
+        min_support=enough if audited.min_support is None else audited.min_support,
+        control=audited.control,
         tasks=rows,
+        objective=objective,
+        unit=audited.unit,
+        drawing=audited.drawing,
+        rewards=reward_values(audited.earning),
     )
 
 
-def _listed(episodes: Sequence[int], count: int) -> str:
+def needed(task: dict[str, Any], certificate: Certificate) -> str:
+    """What follows on a number of episodes that are too few."""
+    return f", {certificate.min_episodes} needed" if task["expect"] == "seen" else ""
+
+
+def lacking(task: dict[str, Any], there: Mapping[str, str], certificate: Certificate) -> list[str]:
+    """The problems of an unseen task that too few episodes support. there: key of their number to what they do."""
+    return [
+        f"only {task[key]} episodes {does}, {certificate.min_support} needed"
+        for key, does in there.items()
+        if task[key] < certificate.min_support
+    ]
+
+
+def listed(episodes: Sequence[int], count: int) -> str:
+    """The numbers of so many episodes, of which the first are known."""
     return ", ".join(map(str, episodes)) + (", ..." if count > LISTED else "")
 
 
-def tasks_sha256(tasks: Sequence[Task | ReturnTask]) -> str:
+def region_values(region: Region) -> dict[str, Any]:
+    """A region as plain values: numbers that may be fractions are always floats."""
+    center = [float(x) for x in region.center]
+    return {"center": center, "half": float(region.half), "radius": float(region.radius)}
+
+
+def reward_values(rewards: Sequence[RewardRegion]) -> list[dict[str, Any]]:
+    """Rewards as plain values."""
+    return [{"region": region_values(region), "rate": rate} for region, rate in rewards]
+
+
+def tasks_sha256(tasks: Sequence[AnyTask]) -> str:
     """The hash of the tasks as canonical JSON: sorted keys, no spaces, numbers that may be fractions always floats."""
 
-    def region(value: Region) -> dict[str, Any]:
-        center = [float(x) for x in value.center]
-        return {"center": center, "half": float(value.half), "radius": float(value.radius)}
+    def plain(value: Any, kind: Any) -> Any:
+        if isinstance(value, Region):
+            return region_values(value)
+        return rounded(value) if kind is float else value
 
-    def values(task: Task | ReturnTask) -> dict[str, Any]:
-        common = {"name": task.name, "start": region(task.start), "expect": task.expect}
-        if isinstance(task, ReturnTask):
-            return common | {"target": float(task.target), "horizon": task.horizon}
-        there = {"goal": region(task.goal), "path_length": rounded(task.path_length), "step_limit": task.step_limit}
-        return common | there
-
-    plain = [values(task) for task in tasks]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    values = [{key.name: plain(getattr(task, key.name), key.type) for key in fields(task)} for task in tasks]
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def rounded(value: float) -> float | None:

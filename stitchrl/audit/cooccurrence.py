@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from stitchrl.audit.positions import Positions, Visits
+from stitchrl.audit.achieved import Achieved, Visits
 from stitchrl.types import Task
 
 Status = Literal["seen", "rare", "reversed_only", "unseen"]
@@ -29,7 +29,7 @@ class CoOccurrence:
     both: np.ndarray  # [unordered] those with a row in S and a row in G, in any order; one row may be both
     starts: int  # episodes that begin in S
     visits: int  # episodes with a row in G
-    clearance: float  # metres by which the nearest episode missed joining S to G; infinite where none tried
+    clearance: float  # distance by which the nearest episode missed joining S to G; infinite where none tried
 
     @property
     def ordered(self) -> int:
@@ -42,29 +42,29 @@ class CoOccurrence:
         return len(self.both)
 
 
-def co_occurrence(positions: Positions, task: Task, min_episodes: int) -> CoOccurrence:
+def co_occurrence(achieved: Achieved, task: Task, min_episodes: int) -> CoOccurrence:
     """Find the episodes that join a task's regions; `min_episodes` of them make it seen."""
-    start, goal = positions.visits(task.start), positions.visits(task.goal)
+    start, goal = achieved.visits(task.start), achieved.visits(task.goal)
     joining = np.flatnonzero(start.first < goal.last)
-    both = np.flatnonzero((start.first < len(positions)) & (goal.last >= 0))
+    both = np.flatnonzero((start.first < len(achieved)) & (goal.last >= 0))
     return CoOccurrence(
         status=status_of(len(joining), len(both), min_episodes),
         joining=joining,
         both=both,
-        starts=int((start.first == positions.first).sum()),
+        starts=int((start.first == achieved.first).sum()),
         visits=int((goal.last >= 0).sum()),
-        clearance=0.0 if len(joining) else _clearance(positions, task, start, goal),
+        clearance=0.0 if len(joining) else _clearance(achieved, task, start, goal),
     )
 
 
-def _clearance(positions: Positions, task: Task, start: Visits, goal: Visits) -> float:
-    """An episode joins S to G if it comes to G after S, or, the same thing, was in S before G: miss either by least."""
+def _clearance(achieved: Achieved, task: Task, start: Visits, goal: Visits) -> float:
+    """An episode joins S to G if it comes to G after S or, the same thing, was in S before G. The least miss."""
     clearance = np.inf
-    for part in positions.parts:
-        rows, number = np.arange(part.begin, part.end), positions.number(part)
-        xy = positions.of_part(part)
-        after_start = xy[rows > start.first[part.first : part.last][number]]
-        before_goal = xy[rows < goal.last[part.first : part.last][number]]
-        for points, region in ((after_start, task.goal), (before_goal, task.start)):
-            clearance = min(clearance, region.distance(points).min(initial=np.inf))
+    for part in achieved.parts:
+        rows, number = np.arange(part.begin, part.end), achieved.number(part)
+        points = achieved.of_part(part)
+        after_start = points[rows > start.first[part.first : part.last][number]]
+        before_goal = points[rows < goal.last[part.first : part.last][number]]
+        for there, region in ((after_start, task.goal), (before_goal, task.start)):
+            clearance = min(clearance, region.distance(there).min(initial=np.inf))
     return float(clearance)

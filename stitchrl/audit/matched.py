@@ -1,8 +1,8 @@
 """Joins of a sample of rows: how many walls rule out, and how many segments are needed when bodies must match, too.
 
-A matched join asks, beside positions within epsilon on the same side of walls, that the other columns of the
-observation (velocities, posture) be at most `THRESHOLD` apart, as `Sample.apart` has it. A sample gives an upper
-bound, since a chain may only be left and entered at its rows; where the sample is all rows it is exact.
+A join asks that achieved goals be within epsilon, on the same side of walls. A matched join also asks that the rest of
+the observation (velocities, posture) be at most `THRESHOLD` apart, as `Sample.apart` has it. A sample gives an upper
+bound, since a chain may only be left and entered at its rows. Where the sample is all rows it is exact.
 """
 
 from collections.abc import Sequence
@@ -12,59 +12,68 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.spatial import cKDTree
 
+from stitchrl.audit.achieved import Achieved
 from stitchrl.audit.chains import Joins, segments_needed
-from stitchrl.audit.positions import Positions
 from stitchrl.audit.sample import Sample
-from stitchrl.types import Task
-from stitchrl.worlds.maze.maps import Maze
+from stitchrl.types import Task, Walls
 
 THRESHOLD = 1.0  # standard deviations; two rows at random are 1.41 apart, so that half of the variance is explained
 PAIRS = 500_000  # whose observations are compared at a time
 
 
-def pairs_within(sample: Sample, positions: Positions, epsilon: float) -> np.ndarray:
-    """All [P, 2] places in a sample whose positions are within epsilon of each other, each pair once."""
-    return cKDTree(positions.xy(sample.rows)).query_pairs(epsilon, output_type="ndarray")
+def pairs_within(sample: Sample, achieved: Achieved, epsilon: float) -> np.ndarray:
+    """All [P, 2] places in a sample whose achieved goals are within epsilon of each other, each pair once."""
+    return cKDTree(achieved.points(sample.rows)).query_pairs(epsilon, output_type="ndarray")
 
 
-def same_side(sample: Sample, positions: Positions, maze: Maze | None, pairs: np.ndarray) -> np.ndarray:
+def same_side(sample: Sample, achieved: Achieved, walls: Walls | None, pairs: np.ndarray) -> np.ndarray:
     """Boolean [P]: whether no wall is between the rows of each pair."""
-    if maze is None:
+    if walls is None:
         return np.ones(len(pairs), bool)
-    cell = maze.nearest_cell(positions.xy(sample.rows))
-    return maze.adjacent[cell[pairs[:, 0]], cell[pairs[:, 1]]]
+    place = walls.place(achieved.points(sample.rows))
+    return walls.adjacent[place[pairs[:, 0]], place[pairs[:, 1]]]
 
 
 def through_walls(
     sample: Sample,
-    positions: Positions,
+    achieved: Achieved,
     tasks: Sequence[Task],
     needed: Sequence[int | None],
     joins: Joins,
     pairs: np.ndarray,
     open_way: np.ndarray,
 ) -> dict[str, Any] | None:
-    """What not to know of walls would do; None where they are not known.
+    """What difference walls make.
 
-    share: of the sample's pairs of rows of two episodes within epsilon, those that walls rule out. segments: needed by
-    each task if there were no walls, of all rows. needed: the same with walls.
+    Args:
+        needed: Segments needed by each task with walls.
+        pairs: All that are within epsilon.
+        open_way: [pairs] whether no wall is between them.
+
+    Returns:
+        `share` of the sample's pairs of rows of two episodes that walls rule out; `segments` needed by each task, of
+        all rows, if there were no walls. None where walls are not known.
     """
-    if joins.maze is None:
+    if joins.walls is None:
         return None
     if joins.walls_matter:
-        needed = segments_needed(positions, tasks, None, (joins.epsilon,))[0]
-    number = np.searchsorted(positions.last, sample.rows)
+        needed = segments_needed(achieved, tasks, None, (joins.epsilon,))[0]
+    number = np.searchsorted(achieved.last, sample.rows)
     two = number[pairs[:, 0]] != number[pairs[:, 1]]
     share = float((~open_way[two]).mean()) if two.any() else 0.0
     return {"share": round(share, 6), "segments": {task.name: n for task, n in zip(tasks, needed, strict=True)}}
 
 
 def segments_matched(
-    sample: Sample, positions: Positions, tasks: Sequence[Task], pairs: np.ndarray
+    sample: Sample, achieved: Achieved, tasks: Sequence[Task], pairs: np.ndarray
 ) -> dict[str, Any] | None:
     """Segments needed by each task with matched joins alone, None where no such chain was found.
 
-    pairs: on the same side of walls. None where observations hold no more than positions.
+    Args:
+        pairs: Within epsilon, on the same side of walls.
+
+    Returns:
+        `tasks` by name. None where observations hold no more than the achieved goal.
     """
     if not len(sample.columns):
         return None
@@ -80,16 +89,16 @@ def segments_matched(
     return {
         "threshold": THRESHOLD,
         "rows": len(sample.rows),
-        "exact": len(sample.rows) == len(positions),
-        "tasks": {task.name: _search(sample, positions, task, joined) for task in tasks},
+        "exact": len(sample.rows) == len(achieved),
+        "tasks": {task.name: _search(sample, achieved, task, joined) for task in tasks},
     }
 
 
-def _search(sample: Sample, positions: Positions, task: Task, joined: csr_array) -> int | None:
+def _search(sample: Sample, achieved: Achieved, task: Task, joined: csr_array) -> int | None:
     """As `chains` searches, but episodes are left and entered at the sample's rows alone."""
-    rows, number = sample.rows, np.searchsorted(positions.last, sample.rows)
-    entry = np.minimum(positions.visits(task.start).first, positions.last)
-    in_goal = positions.visits(task.goal).last
+    rows, number = sample.rows, np.searchsorted(achieved.last, sample.rows)
+    entry = np.minimum(achieved.visits(task.start).first, achieved.last)
+    in_goal = achieved.visits(task.goal).last
     level = 1
     while not (in_goal > entry).any():
         enters = np.flatnonzero(joined @ (rows > entry[number]).astype(np.int32))

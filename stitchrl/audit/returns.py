@@ -14,84 +14,162 @@ second time takes another one in between, thus four segments.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from stitchrl.audit.certificate import LISTED, Certificate, conclude, rounded
+from stitchrl.audit import words
+from stitchrl.audit.achieved import Achieved
+from stitchrl.audit.certificate import (
+    LISTED,
+    Audited,
+    Certificate,
+    Column,
+    conclude,
+    lacking,
+    listed,
+    needed,
+    region_values,
+    rounded,
+)
 from stitchrl.audit.chains import Joins
-from stitchrl.audit.cooccurrence import status_of
-from stitchrl.audit.positions import Positions
+from stitchrl.audit.cooccurrence import Status, status_of
+from stitchrl.audit.reading import check_keys, is_number, read_expect, read_region
+from stitchrl.data.formats.source import Source
 from stitchrl.types import Region, ReturnTask
-from stitchrl.worlds.maze.maps import Maze
 
 SEGMENTS = 3  # at most
+CLEAR = 0.1  # of a target: by so much at least it lies above what any episode attained from its start
 
 
-def certify_returns(
-    name: str,
-    sha256: str,
-    positions: Positions,
-    rewards: np.ndarray,
-    tasks: Sequence[ReturnTask],
-    maze: Maze | None,
-    epsilon: float,
-    min_episodes: int,
-    control: bool,
-    ceilings: Mapping[str, float] | None = None,
-    min_support: int | None = None,
-) -> Certificate:
-    """Audit a dataset, whose hash is `sha256`, for returns; as `certificate.certify`, which is for goals.
+class Returns:
+    """The judge of returns; see `certificate.Judge`."""
 
-    rewards: [N] float32 of the rows, NaN on each episode's last.
-    """
-    joins = Joins(positions, maze, epsilon)
-    attainable, at_most = (best_by_chaining(joins, near, rewards, tasks) for near in (joins.sure, joins.near))
-    within = {horizon: returns_within(positions, rewards, horizon) for horizon in {task.horizon for task in tasks}}
-    episode = np.repeat(np.arange(len(positions.first)), positions.last - positions.first + 1)
-    rows = []
-    for task, low, high in zip(tasks, attainable, at_most, strict=True):
-        attained = within[task.horizon]
-        here = _rows_in(positions, task.start)
-        from_here = attained[here]
-        attaining = np.unique(episode[here[from_here >= task.target]])
-        anywhere = np.unique(episode[attained >= task.target])
-        best = float(from_here.max(initial=0.0))
-        rows.append(
-            {
-                "name": task.name,
-                "expect": task.expect,
-                "status": status_of(len(attaining), len(attaining), min_episodes),
-                "target": rounded(task.target),
-                "horizon": task.horizon,
-                "attaining": len(attaining),
-                "starts": int((positions.visits(task.start).first == positions.first).sum()),
-                "elsewhere": len(np.setdiff1d(anywhere, attaining, assume_unique=True)),
-                "best_in_data": rounded(best),
-                "p99": rounded(float(np.quantile(from_here, 0.99)) if len(here) else math.nan),
-                "margin": rounded((task.target - best) / task.target),
-                "best_by_segments": {str(k): rounded(value) for k, value in enumerate(low, start=1)},
-                "best_by_segments_upper": {str(k): rounded(value) for k, value in enumerate(high, start=1)},
-                "segments_needed": next((k for k, value in enumerate(low, start=1) if value >= task.target), None),
-                "path_length": None,
-                "step_limit": task.horizon,
-                "ceiling": rounded((ceilings or {}).get(task.name, math.nan)),
-                "episodes": attaining[:LISTED].tolist(),
-            }
-        )
-    return conclude(name, sha256, tasks, rows, epsilon, min_episodes, control, min_support)
+    asks, rewarded = "target", True
+    columns: Sequence[Column] = (
+        Column("target", lambda task: words.number(task["target"])),
+        Column("steps", lambda task: str(task["horizon"])),
+        Column(
+            "attained by",
+            lambda task: str(task["attaining"]),
+            "episodes that collect the target within so many steps of the start",
+        ),
+        Column("elsewhere", lambda task: str(task["elsewhere"]), "that collect it from other states"),
+        Column("best", lambda task: words.number(task["best_in_data"]), "the most that one collected from the start"),
+        Column("99%", lambda task: words.number(task["p99"]), "what one in a hundred of its states there exceeds"),
+        Column(
+            "by chaining",
+            lambda task: ", ".join(words.number(value) for value in task["best_by_segments"].values()),
+            "the most that one, two and three episodes in a chain collect, at epsilon {epsilon}",
+        ),
+        Column("segments", lambda task: words.number(task["segments_needed"]), "how many are needed for the target"),
+    )
+
+    def read(self, where: str, values: Any, dimensions: int) -> ReturnTask:
+        keys = {"name", "start", "target", "horizon"}
+        check_keys(where, values, keys, keys | {"expect"})
+        target, horizon = values["target"], values["horizon"]
+        if not (is_number(target) and target > 0):
+            raise ValueError(f"{where}: target: {target!r} given, a number above 0 expected")
+        if not (type(horizon) is int and horizon > 0):
+            raise ValueError(f"{where}: horizon: {horizon!r} given, a number of steps expected")
+        start = read_region(f"{where}: start", values["start"], dimensions)
+        return ReturnTask(str(values["name"]), start, float(target), horizon, read_expect(where, values))
+
+    def certify(self, audited: Audited) -> Certificate:
+        achieved, rewards = audited.achieved, audited.rewards
+        if rewards is None:
+            raise ValueError(f"{audited.name}: has no rewards, and its tasks ask for returns")
+        tasks = cast(Sequence[ReturnTask], audited.tasks)
+        joins = Joins(achieved, audited.walls, audited.epsilon)
+        attainable, at_most = (best_by_chaining(joins, near, rewards, tasks) for near in (joins.sure, joins.near))
+        within = {horizon: returns_within(achieved, rewards, horizon) for horizon in {task.horizon for task in tasks}}
+        episode = np.repeat(np.arange(len(achieved.first)), achieved.last - achieved.first + 1)
+        rows = []
+        for task, low, high in zip(tasks, attainable, at_most, strict=True):
+            attained = within[task.horizon]
+            here = _rows_in(achieved, task.start)
+            from_here = attained[here]
+            attaining = np.unique(episode[here[from_here >= task.target]])
+            anywhere = np.unique(episode[attained >= task.target])
+            best = float(from_here.max(initial=0.0))
+            rows.append(
+                {
+                    "name": task.name,
+                    "expect": task.expect,
+                    "status": status_of(len(attaining), len(attaining), audited.min_episodes),
+                    "target": rounded(task.target),
+                    "horizon": task.horizon,
+                    "attaining": len(attaining),
+                    "starts": int((achieved.visits(task.start).first == achieved.first).sum()),
+                    "elsewhere": len(np.setdiff1d(anywhere, attaining, assume_unique=True)),
+                    "best_in_data": rounded(best),
+                    "p99": rounded(float(np.quantile(from_here, 0.99)) if len(here) else math.nan),
+                    "margin": rounded((task.target - best) / task.target),
+                    "best_by_segments": {str(k): rounded(value) for k, value in enumerate(low, start=1)},
+                    "best_by_segments_upper": {str(k): rounded(value) for k, value in enumerate(high, start=1)},
+                    "segments_needed": next((k for k, value in enumerate(low, start=1) if value >= task.target), None),
+                    "path_length": None,
+                    "step_limit": task.horizon,
+                    "ceiling": rounded(audited.ceilings.get(task.name, math.nan)),
+                    "episodes": attaining[:LISTED].tolist(),
+                    "start": region_values(task.start),
+                }
+            )
+        return conclude(audited, "return", rows)
+
+    def status(self, task: dict[str, Any], min_episodes: int) -> Status:
+        return status_of(task["attaining"], task["attaining"], min_episodes)
+
+    def problems(self, task: dict[str, Any], certificate: Certificate) -> list[str]:
+        problems, count = [], task["attaining"]
+        if task["status"] != task["expect"]:
+            names = f" ({listed(task['episodes'], count)})" if count else ""
+            problems.append(
+                f"expected {task['expect']}, found {task['status']}: episodes that attain its target from its start: "
+                f"{count}{names}{needed(task, certificate)}"
+            )
+        if task["expect"] == "unseen":
+            if task["segments_needed"] is None:
+                problems.append(f"no chain of episodes collects its target at epsilon {certificate.epsilon:g}")
+            there = {"starts": "begin in its start region", "elsewhere": "attain its target elsewhere"}
+            problems += lacking(task, there, certificate)
+            if not count and task["margin"] < CLEAR:
+                problems.append(
+                    f"its target {task['target']:g} is not clear of the {task['best_in_data']:g} that an episode "
+                    f"attained from its start, a tenth of it is needed between them"
+                )
+        return problems
+
+    def verdict(self, certificate: Certificate) -> list[str]:
+        support = {"starts": ("begin", "in the start of "), "elsewhere": ("attain", "elsewhere the target of ")}
+        terms = words.Terms("return", "attain", "attained", "attaining", "collects the target of", support)
+        return words.answer(certificate, terms)
+
+    def survey(self, source: Source, audited: Audited, certificate: Certificate) -> dict[str, Any]:
+        return {}
+
+    def caveats(self, surveyed: dict[str, Any], certificate: Certificate) -> list[str]:
+        return []
+
+    def details(self, surveyed: dict[str, Any], audited: Audited, certificate: Certificate) -> list[str]:
+        return []
 
 
-def returns_within(positions: Positions, rewards: np.ndarray, horizon: int) -> np.ndarray:
+RETURNS = Returns()
+
+
+def returns_within(achieved: Achieved, rewards: np.ndarray, horizon: int) -> np.ndarray:
     """What each row's episode collects from it [N] in `horizon` steps, or up to its end where that comes first."""
     earned = np.append(0, np.nan_to_num(rewards).cumsum(dtype=np.float64))  # before each row
-    ends = np.repeat(positions.last, positions.last - positions.first + 1)
+    ends = np.repeat(achieved.last, achieved.last - achieved.first + 1)
     return earned[np.minimum(np.arange(len(ends)) + horizon, ends)] - earned[:-1]
 
 
-def _rows_in(positions: Positions, region: Region) -> np.ndarray:
-    return np.flatnonzero(region.contains(positions.xy(slice(None))))
+def _rows_in(achieved: Achieved, region: Region) -> np.ndarray:
+    return np.flatnonzero(region.contains(achieved.points(slice(None))))
 
 
 def best_by_chaining(
@@ -102,8 +180,8 @@ def best_by_chaining(
     near: [bins, bins], which bins' rows may be jumped between. With `joins.sure` every jump is within epsilon, and what
     is found can be attained; with `joins.near` no jump within epsilon is left out, and no more can be.
     """
-    positions = joins.positions
-    starts = [_rows_in(positions, task.start) for task in tasks]
+    achieved = joins.achieved
+    starts = [_rows_in(achieved, task.start) for task in tasks]
     found: list[list[float]] = [[] for _ in tasks]
     for steps, values in enumerate(_values(joins, near, rewards), start=1):
         for task, start, best in zip(tasks, starts, found, strict=True):
@@ -116,7 +194,7 @@ def best_by_chaining(
 
 def _values(joins: Joins, near: csr_array, rewards: np.ndarray) -> Iterator[list[np.ndarray]]:
     """V_1 ... V_SEGMENTS, each [N], with one step left, with two, and so on without end."""
-    last = joins.positions.last
+    last = joins.achieved.last
     reward = np.nan_to_num(rewards).astype(np.float64)
     order = np.argsort(joins.bin, kind="stable")  # rows bin by bin
     first = np.searchsorted(joins.bin[order], np.arange(near.shape[0]))

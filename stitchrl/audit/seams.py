@@ -1,14 +1,14 @@
 """Seams: where episodes must be chained, how much else changes there?
 
-A join asks only that positions be near. A body that is left there moves in one way, the one that is entered in another.
-A shortest chain of K segments has K - 1 seams; after k segments
+A join asks only that achieved goals be near. A body that is left there moves in one way, the one that is entered moves
+in another. A shortest chain of K segments has K - 1 seams; after k segments
 
     episode a   . . . x              x can be reached from the start with k segments
     episode b     . y . . .          from y the goal can be reached with K - k; |x - y| <= epsilon
 
 A seam's jump is the least that a row x where an episode may be left must accept: over all such y, the least distance in
-the columns beside the position (velocities, posture), root mean square over columns, in units of a column's standard
-deviation. Two rows drawn at random are about 1.41 apart.
+the rest of the observation (velocities, posture). It is the root mean square over columns, in units of a column's
+standard deviation. Two rows drawn at random are about 1.41 apart.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stitchrl.audit.achieved import ROWS, Achieved
 from stitchrl.audit.chains import Joins, levels
-from stitchrl.audit.positions import ROWS, Positions
-from stitchrl.audit.sample import Sample, observations_at
+from stitchrl.audit.sample import Sample, flattened, observations_at
 from stitchrl.data.formats.source import Source
 from stitchrl.types import Region, Task
 
@@ -35,18 +35,21 @@ class Seam(NamedTuple):
 
 
 def jumps(
-    source: Source, sample: Sample, positions: Positions, tasks: Sequence[Task], joins: Joins, rng: np.random.Generator
+    source: Source, sample: Sample, achieved: Achieved, tasks: Sequence[Task], joins: Joins, rng: np.random.Generator
 ) -> dict[str, Any] | None:
     """Median and 90th percentile of jumps at seams, beside those of one step and of two rows at random.
 
-    Seams are those of unseen tasks, as many of each task; tasks: their medians, None where nothing must be chained or
-    there is no chain. None where observations hold no more than positions.
+    Seams are those of unseen tasks, as many of each task.
+
+    Returns:
+        `tasks` holds each task's median, None where nothing must be chained or there is no chain. None in all where
+        observations hold no more than the achieved goal.
     """
     if not len(sample.columns):
         return None
     found = seams(joins, tasks, rng)
     rows = np.array([seam.row for seam in found], np.int64)
-    last = positions.last[np.searchsorted(positions.last, rows)]
+    last = achieved.last[np.searchsorted(achieved.last, rows)]
     following = np.where(rows < last, rows + 1, rows - 1)
     here, there = np.split(observations_at(source, np.concatenate([rows, following])), 2)
     least, task_of = _least(source, sample, joins, found, here), np.array([seam.task for seam in found], str)
@@ -73,22 +76,22 @@ def _summary(values: np.ndarray) -> dict[str, float] | None:
 
 def seams(joins: Joins, tasks: Sequence[Task], rng: np.random.Generator) -> list[Seam]:
     """Rows where episodes may be left on shortest chains of unseen tasks; some that only come close to it, too."""
-    positions, backwards = joins.positions, joins.reversed()
+    achieved, backwards = joins.achieved, joins.reversed()
     unseen = [task for task in tasks if task.expect == "unseen"]
     exits: dict[Region, list[np.ndarray]] = {}
     found = []
     for start in dict.fromkeys(task.start for task in unseen):
         begun = [task for task in unseen if task.start == start]
-        goals = [positions.visits(task.goal).last for task in begun]
-        entries = _entries(joins, positions.visits(start).first, goals)
+        goals = [achieved.visits(task.goal).last for task in begun]
+        entries = _entries(joins, achieved.visits(start).first, goals)
         for task, goal in zip(begun, goals, strict=True):
             reached = [level for level, entry in enumerate(entries, start=1) if (goal > entry).any()]
             if not reached or reached[0] == 1:
                 continue
-            needed, count = reached[0], len(positions)
+            needed, count = reached[0], len(achieved)
             if len(exits.get(task.goal, ())) < needed - 1:
                 latest = islice(levels(backwards, count - 1 - goal[::-1]), needed - 1)
-                exits[task.goal] = [(count - 1 - row[::-1]).astype(positions.row_type) for row in latest]
+                exits[task.goal] = [(count - 1 - row[::-1]).astype(achieved.row_type) for row in latest]
             share = -(-SEAMS // (len(unseen) * (needed - 1)))
             for left in range(1, needed):
                 before = exits[task.goal][needed - left - 1]
@@ -101,7 +104,7 @@ def _entries(joins: Joins, first_in_start: np.ndarray, goals: Sequence[np.ndarra
     """Earliest entries [episodes] of each level, until all goals that can be reached are."""
     result = []
     for entry in levels(joins, first_in_start):
-        result.append(entry.astype(joins.positions.row_type))
+        result.append(entry.astype(joins.achieved.row_type))
         if all((goal > entry).any() for goal in goals):
             break
     return result
@@ -109,31 +112,31 @@ def _entries(joins: Joins, first_in_start: np.ndarray, goals: Sequence[np.ndarra
 
 def _leave(joins: Joins, entry: np.ndarray, before: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """At most `count` of the rows after `entry` in whose bins some may be joined to rows before `before`."""
-    near = joins.near_to(joins.ranges(joins.positions.first, before))
-    after = joins.ranges(entry + 1, joins.positions.last + 1)
-    rows = np.concatenate([some[near[joins.bin[some]]].astype(joins.positions.row_type) for some in after])
+    near = joins.near_to(joins.ranges(joins.achieved.first, before))
+    after = joins.ranges(entry + 1, joins.achieved.last + 1)
+    rows = np.concatenate([some[near[joins.bin[some]]].astype(joins.achieved.row_type) for some in after])
     return np.sort(rng.choice(rows, min(count, len(rows)), replace=False))
 
 
 def _least(source: Source, sample: Sample, joins: Joins, found: Sequence[Seam], here: np.ndarray) -> np.ndarray:
-    """The least jump [seams] from observations `here` [seams, obs_dim] to a row joined to each; infinite for none."""
-    positions, near = joins.positions, joins.near
+    """The least jump [seams] from observations `here` [seams, C] to a row joined to each; infinite for none."""
+    achieved, near = joins.achieved, joins.near
     least = np.full(len(found), np.inf)
     begin = 0
     for episodes in source.chunks(ROWS):
         bins = joins.bin[begin : begin + len(episodes)]
         order = bins.argsort(kind="stable")
         first = np.searchsorted(bins[order], np.arange(near.shape[0] + 1))
-        number = np.searchsorted(positions.last, begin) + np.repeat(
+        number = np.searchsorted(achieved.last, begin) + np.repeat(
             np.arange(len(episodes.lengths)), episodes.lengths.numpy() + 1
         )
-        observations = episodes.observations.numpy()
+        observations = flattened(episodes)
         for i, seam in enumerate(found):
             of_bin = joins.bin[seam.row]
             around = near.indices[near.indptr[of_bin] : near.indptr[of_bin + 1]]
             rows = np.concatenate([order[first[one] : first[one + 1]] for one in around])
             rows = rows[begin + rows < seam.before[number[rows]]]
-            apart = positions.xy(begin + rows) - positions.xy(np.array([seam.row]))
+            apart = achieved.points(begin + rows) - achieved.points(np.array([seam.row]))
             rows = rows[(apart**2).sum(1) <= joins.epsilon**2]
             least[i] = min(least[i], sample.apart(here[i], observations[rows]).min(initial=np.inf))
         begin += len(episodes)

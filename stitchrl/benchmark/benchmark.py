@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
+from stitchrl.audit.achieved import Achieved
+from stitchrl.audit.certificate import Audited
 from stitchrl.objectives import Objective, make_objective
 from stitchrl.settings import world_settings
 from stitchrl.spec import DatasetSpec
@@ -32,6 +36,37 @@ class Benchmark:
     def spaces(self) -> Spaces:
         """What agents are built for."""
         return Spaces(self.world.observation_space, self.world.action_space, self.objective.condition)
+
+    def audited(
+        self,
+        sha256: str,
+        achieved: Achieved,
+        rewards: np.ndarray | None,
+        ceilings: Mapping[str, float],
+    ) -> Audited:
+        """A dataset of this benchmark, as its certificate is made of it.
+
+        Args:
+            sha256: The dataset's hash.
+            achieved: Achieved goals of all rows.
+            rewards: [N] of the rows, NaN on each episode's last; None where there are none.
+            ceilings: The behaviour's success on tasks, by their names.
+        """
+        return Audited(
+            self.name,
+            sha256,
+            achieved,
+            self.tasks,
+            self.world.walls,
+            self.world.goal_space.radius,
+            self.spec.min_episodes,
+            self.spec.control,
+            ceilings,
+            rewards=rewards,
+            earning=self.objective.rewards,
+            unit=self.world.goal_space.unit,
+            drawing=self.world.drawing,
+        )
 
 
 def make_benchmark(values: Mapping[str, Any], world: Mapping[str, Any] | None = None) -> Benchmark:

@@ -28,13 +28,18 @@ def plain(spec: DatasetSpec) -> dict[str, Any]:
     return json.loads(json.dumps(spec.as_dict()))
 
 
+def renewed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain values of a stored specification as they are written today."""
+    rewards = [{"place": reward.get("place", reward.get("cell")), "rate": reward["rate"]}
+               for reward in values.get("rewards", [])]  # fmt: skip
+    return {**values, "rewards": rewards}
+
+
 def differing(values: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
     """The keys by which the data of a stored specification, `plain` values, are others than those of `spec`."""
     # A dataset that was stored before a field was thought of has that field's default.
     defaults = {field.name: field.default for field in fields(spec) if field.default is not MISSING}
-    stored, now = json.loads(json.dumps(defaults)) | dict(values), plain(spec)
-    stored["rewards"] = [{"place": reward.get("place", reward.get("cell")), "rate": reward["rate"]}
-                         for reward in stored["rewards"]]  # they had another key  # fmt: skip
+    stored, now = json.loads(json.dumps(defaults)) | renewed(values), plain(spec)
     return [key for key in now if key not in JUDGING and stored.get(key) != now[key]]
 
 

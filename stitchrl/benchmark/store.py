@@ -8,7 +8,8 @@ import mujoco
 import numpy as np
 import torch
 
-from stitchrl.audit.certificate import Certificate
+from stitchrl.audit.achieved import Achieved
+from stitchrl.audit.certificate import Certificate, region_values, reward_values
 from stitchrl.benchmark.benchmark import Benchmark
 from stitchrl.benchmark.collect import Collected, adopt, collect, measure_ceilings
 from stitchrl.benchmark.official import JUDGING, check_name, differing, joined_twin, plain
@@ -20,6 +21,7 @@ from stitchrl.data.formats.minari_flat import stamp_of
 from stitchrl.data.formats.source import of_episodes
 from stitchrl.files import locked
 from stitchrl.objectives import make_objective
+from stitchrl.types import Region
 from stitchrl.versions import versions
 
 PACKAGES = ("stitchrl", "numpy", "torch", "gymnasium", "gymnasium-robotics", "minari", "mujoco")
@@ -80,12 +82,29 @@ def read_stored(benchmark: Benchmark) -> tuple[Certificate, dict[str, Any]]:
                 "yours another dataset.split"
             )
         certificate = Certificate.from_dict(metadata["certificate"]).judged(spec.min_episodes, spec.control)
+        certificate = _with_geometry(benchmark, certificate)
         judging = {key: getattr(spec, key) for key in JUDGING}
         manifest = metadata["manifest"] | {"spec": metadata["manifest"]["spec"] | judging}
         _compare_source(benchmark, manifest)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected a manifest and a certificate of stitchrl's, found {error!r}") from error
     return certificate, metadata | {"manifest": manifest, "certificate": certificate.as_dict()}
+
+
+def _with_geometry(benchmark: Benchmark, certificate: Certificate) -> Certificate:
+    """A certificate that says where its tasks and walls are: older ones do not."""
+    regions = {
+        task.name: {key: region_values(value) for key, value in vars(task).items() if isinstance(value, Region)}
+        for task in benchmark.tasks
+    }
+    world = benchmark.world
+    return replace(
+        certificate,
+        tasks=[task | regions[task["name"]] for task in certificate.tasks],
+        unit=world.goal_space.unit,
+        drawing=world.drawing,
+        rewards=reward_values(benchmark.objective.rewards),
+    )
 
 
 def generate(benchmark: Benchmark, workers: int, if_missing: bool = False) -> None:
@@ -139,9 +158,9 @@ def _generate(benchmark: Benchmark, workers: int) -> None:
         made = collect(benchmark, workers) if spec.source is None else adopt(benchmark)
         ceilings = measure_ceilings(benchmark, workers)
     episodes = made.episodes
-    certificate = benchmark.objective.certify(
-        spec.name, episodes.sha256, episodes, spec.min_episodes, spec.control, ceilings
-    )
+    achieved = Achieved.of_episodes(episodes, benchmark.world.goal_space.of)
+    rewards = None if episodes.rewards is None else episodes.rewards.numpy()
+    certificate = benchmark.objective.judge.certify(benchmark.audited(episodes.sha256, achieved, rewards, ceilings))
     manifest = {
         "name": spec.name,
         "spec": plain(spec),

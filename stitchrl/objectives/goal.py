@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stitchrl.audit.certificate import Certificate, certify
-from stitchrl.audit.positions import Positions
+from stitchrl.audit.certificate import Judge
+from stitchrl.audit.goals import GOALS
 from stitchrl.data.episodes import Episodes, take
 from stitchrl.objectives.objective import Rows
 from stitchrl.objectives.regions import goal_region, step_limit
 from stitchrl.spec import DatasetSpec
-from stitchrl.types import AnyTask, Condition, Expectation, GoalPath, Needs, Place, Task
+from stitchrl.types import AnyTask, Condition, Expectation, GoalPath, Needs, Place, RewardRegion, Task
 from stitchrl.worlds.rollout import Request, Trajectory
 from stitchrl.worlds.world import World
 
@@ -33,8 +33,10 @@ class ReachGoal:
     """The evaluated pairs of a specification, as `objective.Objective`."""
 
     name = "goal"
-    measures = MEASURES
-    task_facts = ("path_length", "step_limit", "start", "goal")
+    judge: Judge = GOALS
+    measures: Sequence[Mapping[str, Any]] = MEASURES
+    task_facts: Sequence[str] = ("path_length", "step_limit", "start", "goal")
+    rewards: Sequence[RewardRegion] = ()
 
     def __init__(self, spec: DatasetSpec, world: World):
         self.spec, self.world = spec, world
@@ -100,27 +102,6 @@ class ReachGoal:
         """Whether the walk to the goal is longer afterwards."""
         before, now, there = (self.world.goal_space.of(states).astype(np.float64) for states in (here, later, goals))
         return self.world.distance(now, there) > self.world.distance(before, there)
-
-    def certify(
-        self,
-        name: str,
-        sha256: str,
-        episodes: Episodes,
-        min_episodes: int,
-        control: bool,
-        ceilings: Mapping[str, float],
-    ) -> Certificate:
-        return certify(
-            name,
-            sha256,
-            Positions.of_episodes(episodes),
-            self.tasks,
-            self.world.walls,
-            self.world.goal_space.radius,
-            min_episodes,
-            control,
-            ceilings,
-        )
 
 
 class GoalRelabelling:

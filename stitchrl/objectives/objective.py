@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from stitchrl.audit.certificate import Certificate
+from stitchrl.audit.certificate import Judge
 from stitchrl.data.episodes import Episodes
-from stitchrl.types import AnyTask, Condition, GoalPath, Needs, Task
+from stitchrl.types import AnyTask, Condition, GoalPath, Needs, RewardRegion, Task
 from stitchrl.worlds.rollout import Request, Trajectory
 
 Rows = list[dict[str, Any]]
@@ -62,7 +62,9 @@ class Objective(Protocol):
 
     Attributes:
         name: "goal" or "return", as certificates and summaries have it.
+        judge: Certifies the tasks.
         tasks: What is evaluated.
+        rewards: What steps earn beside the episode's own goal.
         condition: What agents are told.
         measures: What a summary tells of a task beside its success. `key` names it; `heading` and `note` explain it;
             `digits` are shown; `estimate` says whether each evaluation measures it anew.
@@ -70,7 +72,9 @@ class Objective(Protocol):
     """
 
     name: str
+    judge: Judge
     tasks: Sequence[AnyTask]
+    rewards: Sequence[RewardRegion]
     condition: Condition
     measures: Sequence[Mapping[str, Any]]
     task_facts: Sequence[str]
@@ -121,14 +125,3 @@ class Objective(Protocol):
 
         None where nothing leads anywhere.
         """
-
-    def certify(
-        self,
-        name: str,
-        sha256: str,
-        episodes: Episodes,
-        min_episodes: int,
-        control: bool,
-        ceilings: Mapping[str, float],
-    ) -> Certificate:
-        """Audit a dataset of this world."""

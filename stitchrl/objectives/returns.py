@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stitchrl.audit.certificate import Certificate
-from stitchrl.audit.positions import Positions
-from stitchrl.audit.returns import certify_returns
+from stitchrl.audit.certificate import Judge
+from stitchrl.audit.returns import RETURNS
 from stitchrl.data.episodes import Episodes
 from stitchrl.objectives.objective import Rows
 from stitchrl.objectives.regions import steps_needed, whole_region
@@ -36,14 +35,17 @@ class CollectReturn:
     """The evaluated returns of a specification, as `objective.Objective`."""
 
     name = "return"
-    measures = MEASURES
-    task_facts = ("path_length", "step_limit", "target", "horizon", "start")
+    judge: Judge = RETURNS
+    measures: Sequence[Mapping[str, Any]] = MEASURES
+    task_facts: Sequence[str] = ("path_length", "step_limit", "target", "horizon", "start")
     condition = Condition(dim=2)
 
     def __init__(self, spec: DatasetSpec, world: World):
         assert spec.horizon is not None
         self.spec, self.world, self.horizon = spec, world, spec.horizon
-        self.rewards = [RewardRegion(whole_region(world, reward.place), reward.rate) for reward in spec.rewards]
+        self.rewards: Sequence[RewardRegion] = [
+            RewardRegion(whole_region(world, reward.place), reward.rate) for reward in spec.rewards
+        ]
         self.tasks: Sequence[AnyTask] = [
             ReturnTask(
                 name=f"{world.label(target.start)}-return-{target.value:g}",
@@ -150,29 +152,6 @@ class CollectReturn:
 
     def leads_away(self, here: np.ndarray, later: np.ndarray, goals: np.ndarray) -> None:
         return None
-
-    def certify(
-        self,
-        name: str,
-        sha256: str,
-        episodes: Episodes,
-        min_episodes: int,
-        control: bool,
-        ceilings: Mapping[str, float],
-    ) -> Certificate:
-        assert episodes.rewards is not None
-        return certify_returns(
-            name,
-            sha256,
-            Positions.of_episodes(episodes),
-            episodes.rewards.numpy(),
-            self.tasks,
-            self.world.walls,
-            self.world.goal_space.radius,
-            min_episodes,
-            control,
-            ceilings,
-        )
 
 
 class ReturnRelabelling:

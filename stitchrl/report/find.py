@@ -1,4 +1,4 @@
-"""Which runs there are at given folders: finished, not finished, and odd ones, which a report leaves out."""
+"""Which runs there are in given folders: finished ones, others that did not finish, and odd ones that are left out."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from stitchrl.report.variants import named_by_settings
 
 class Found(NamedTuple):
     runs: list[Run]  # twins side by side with joined before cut, future goals first
-    left_out: list[str]  # a line for each folder that is no run to report, and why
-    unfinished: list[tuple[Path, str]]  # folders of runs that were begun and have no summary, and how they ended
+    left_out: list[str]  # a line for each folder that cannot be reported, which says why
+    unfinished: list[tuple[Path, str]]  # folders of runs without a summary, and how these runs ended
 
 
 def find_runs(paths: Iterable[Path]) -> Found:
@@ -40,7 +40,9 @@ def find_runs(paths: Iterable[Path]) -> Found:
                 of_job = [(file, ended)]  # it ended before it had a folder
             found += of_job
         if not found and any("runs" not in job for _, job in jobs):
-            left_out.append(f"{path}: a sweep of an earlier version, which does not say where its runs lie; give these")
+            left_out.append(
+                f"{path}: a sweep of an earlier version does not say where its runs are; name their folders"
+            )
         elif not found:
             left_out.append(f"{path}: no run found; a summary.json expected in it or below it")
         for folder, said in found:
@@ -57,7 +59,7 @@ def find_runs(paths: Iterable[Path]) -> Found:
 
 
 def read_all(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """The runs of these folders in a report's order, and why others are none of them."""
+    """The runs of these folders in a report's order, and a line for each folder that is left out."""
     runs, odd = [], []
     for folder in folders:
         try:
@@ -85,7 +87,7 @@ def read_job(record: Path) -> dict[str, Any] | None:
 
 
 def has_finished(folder: Path) -> bool:
-    """Whether there is a summary, even a damaged one, that is not of a run that failed."""
+    """Whether a run left a summary, even a damaged one, and did not fail."""
     path = folder / "summary.json"
     if not path.exists():
         return False
@@ -96,7 +98,7 @@ def has_finished(folder: Path) -> bool:
 
 
 def how_it_ended(folder: Path, job: str | None) -> str:
-    """What status.json says, else what the sweep says of the run's job."""
+    """What status.json says of the run; if it says nothing, what the sweep says of the run's job."""
     try:
         status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
         if job and status["status"] == "running":  # its process is no more, or the sweep goes on

@@ -20,20 +20,25 @@ DASHES = ("none", "6 3", "2 3", "9 3 2 3", "12 3", "4 2 1 2")
 def looks(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
     """Classes of the page's style by (agent, goals): the colour is the agent's, the dashes are those of the goals.
 
-    They follow from the names. Only names that would look the same give way to each other, and no two look the same
-    as long as there are looks left.
+    They follow from the names without settings. Of two ways that would look the same the second one, such as the same
+    agent with another setting, has other dashes. No two look the same as long as there are looks left.
     """
     shown = ways(runs)
-    colours = spread({agent for agent, _ in shown}, OURS, COLOURS)
-    dashes = spread({goals for _, goals in shown}, GOALS, len(DASHES))
+    colours = spread({word(agent) for agent, _ in shown}, OURS, COLOURS)
+    dashes = spread({word(goals) for _, goals in shown}, GOALS, len(DASHES))
+    spare = [*range(len(GOALS), len(DASHES)), *range(len(GOALS))]
     found: dict[tuple[str, str], tuple[int, int]] = {}
     for agent, goals in shown:
-        look = colours[agent], dashes[goals]
-        if look in found.values():
-            every = product(reversed(range(COLOURS)), range(len(DASHES)))
-            look = next((other for other in every if other not in found.values()), look)
-        found[agent, goals] = look
+        colour = colours[word(agent)]
+        own = [(colour, dash) for dash in (dashes[word(goals)], *spare)]
+        wanted = [*own, *product(reversed(range(COLOURS)), range(len(DASHES)))]
+        found[agent, goals] = next((look for look in wanted if look not in found.values()), own[0])
     return {way: f"c{colour} d{dash}" for way, (colour, dash) in found.items()}
+
+
+def word(name: str) -> str:
+    """A name without the settings in it."""
+    return name.partition(" ")[0]
 
 
 def spread(names: Iterable[str], ours: Sequence[str], count: int) -> dict[str, int]:

@@ -18,7 +18,7 @@ SPECIAL |= {"±": r"$\pm$", ">": "$>$", "<": "$<$", "~": r"\textasciitilde{}", "
 
 
 def as_csv(table: Table) -> str:
-    """A number over seeds takes four columns: its mean, half of its interval, its seeds and how many are missing."""
+    """The table as CSV. An estimate takes four columns: mean, half of the interval, seeds, missing seeds."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
@@ -48,6 +48,7 @@ def _values(entry: Entry, width: int) -> list[Entry]:
 
 
 def as_latex(table: Table) -> str:
+    """The table as LaTeX for the package booktabs."""
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     sides = "".join("l" if all(isinstance(entry, str) for entry in column) else "r" for column in columns)
     lines = [" & ".join(map(_latex, table.columns))]
@@ -73,10 +74,13 @@ def _latex(text: str) -> str:
 
 
 def show(table: Table, columns: int | None) -> None:
-    """Print a table; what stands first in a row is not repeated.
+    """Print a table. A first entry that equals the one above it is left out.
 
-    columns: of the terminal, None for a pipe, where a line may be as long as it likes. In a terminal headings wrap, and
-    names too where there is little room. Numbers are never cut: a terminal that is too narrow for them breaks lines.
+    In a terminal headings wrap. Names wrap if there is little room. Numbers are never cut: if the terminal is too
+    narrow for them, it breaks lines.
+
+    Args:
+        columns: of the terminal; None for a pipe, where lines may have any length.
     """
     texts = table.texts
     widths = []

@@ -101,7 +101,7 @@ def twin_datasets(runs: Sequence[Run]) -> list[tuple[str, str]]:
     ]
 
 
-# ---- One row for each dataset, agent and goals ------------------------------------------------------------------
+# ---- One row for each dataset, agent and goals ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,11 @@ def average(values: Sequence[float | None]) -> float | None:
 
 
 def warnings(dataset: str, runs: Sequence[Run]) -> list[str]:
-    """In what the runs of a dataset differ, that should be alike."""
+    """What should be alike in all runs on a dataset and is not."""
     here = [run for run in runs if run.dataset == dataset]
     found = []
     if (hashes := len({run.dataset_sha256 for run in here})) > 1:
-        found.append(f"These runs were trained on {hashes} different data of this name (dataset_sha256).")
+        found.append(f"These runs were trained on {hashes} different datasets of this name (dataset_sha256).")
     if (sets := len({frozenset(task["name"] for task in run.tasks) for run in here})) > 1:
         found.append(f"These runs were evaluated on {sets} different sets of tasks.")
     if len(steps := sorted({run.steps for run in here})) > 1:
@@ -171,7 +171,7 @@ def warnings(dataset: str, runs: Sequence[Run]) -> list[str]:
     return found
 
 
-# ---- Every task of every group ----------------------------------------------------------------------------------
+# ---- Every task of every group -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def of_task(run: Run, name: str, key: str) -> float | None:
     return run.by_name.get(name, {}).get(key)
 
 
-# ---- From eight seeds on ----------------------------------------------------------------------------------------
+# ---- From eight seeds on -------------------------------------------------------------------------------------------
 
 
 def scores(group: Group, tasks: Sequence[str]) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Numbers over seeds: Student's intervals of means, and what Agarwal et al. (2021) add to them from eight seeds on.
+"""Numbers over seeds: Student's intervals of means, and from eight seeds on what Agarwal et al. (2021) recommend.
 
-Every interval takes a seed, with all its tasks, for one observation. How often intervals cover the truth is simulated
-in benchmarks/coverage.py.
+In every interval a seed with all its tasks counts as one observation. benchmarks/coverage.py simulates how often the
+intervals cover the truth.
 
 Scores are [runs, tasks]. Leading axes, where there are some, are those of resamples.
 """
@@ -45,7 +45,7 @@ class Estimate:
         return float(special.stdtrit(n - 1, 0.975) * np.std(self.present, ddof=1) / n**0.5)
 
     def minus(self, other: "Estimate") -> "Estimate":
-        """The difference seed by seed; where the seeds differ, the difference of the means, marked as unpaired."""
+        """The difference seed by seed. If the seeds differ, the difference of the means, marked as unpaired."""
         if self.mean is None or other.mean is None:
             return Estimate(())
         if [value is None for value in self.values] != [value is None for value in other.values]:
@@ -104,10 +104,9 @@ def _beats(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def resampled(metric: Callable[..., np.ndarray], *scores: np.ndarray, rng: np.random.Generator) -> Interval:
     """A metric of one or more arrays [runs, tasks], with its 95% interval from a bootstrap of whole runs.
 
-    One run's network solves all tasks, so its scores go together: runs are drawn with all their tasks, for each array
-    independently. Plain percentiles are too narrow for few runs, by the factor that tells Student's interval from
-    mean ± 1.96 * np.std(...) / sqrt(runs). As Hesterberg (2015) has it, percentiles are taken as far out as makes up
-    for that.
+    One run's network solves all tasks, so its scores depend on each other. Runs are therefore drawn with all their
+    tasks, for each array independently. Plain percentiles are too narrow for few runs, as mean ± 1.96 * np.std(...) /
+    sqrt(runs) is narrower than Student's interval. More extreme percentiles make up for that (Hesterberg, 2015).
     """
     drawn = []
     for _ in range(RESAMPLES // BATCH):  # all at once would take too much memory
@@ -122,9 +121,9 @@ def resampled(metric: Callable[..., np.ndarray], *scores: np.ndarray, rng: np.ra
 def improvement(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Interval:
     """The probability of improvement of x over y, [runs, tasks] each, with its 95% interval.
 
-    It is Wilson's interval of a share, which stays within [0, 1] and is no point where every run of x beats every one
-    of y. How many independent trials the share is worth follows from its variance in a bootstrap of whole runs, as Korn
-    and Graubard (1998) have it for clusters.
+    It is Wilson's interval of a share. It stays within [0, 1], and has a width even if every run of x beats every one
+    of y. The number of independent trials that the share is worth follows from its variance in a bootstrap of whole
+    runs, as for clusters (Korn and Graubard, 1998).
     """
     beats = _beats(x, y)
     share = float(beats.mean())

@@ -1,4 +1,4 @@
-"""What else runs differ in than dataset, agent, goals and seed: it becomes part of the agent's and the goals' names."""
+"""Settings in which runs differ become part of their agents' and goals' names."""
 
 import json
 from collections import defaultdict
@@ -12,9 +12,9 @@ from stitchrl.report.runs import Run
 def named_by_settings(runs: Sequence[Run]) -> list[Run]:
     """The runs, with the settings in which they differ in the names of their agent and goals.
 
-    An agent's settings, and those of training in general, are compared among the agent's runs on a dataset and its
-    twins; so are those of a goal scheme, of whatever agent. A setting that differs anywhere is named everywhere, with a
-    question mark where a run does not say: it has no resolved.yaml, or one of an earlier version.
+    The settings of an agent and of training are compared among that agent's runs on a dataset and its twins. Those of a
+    goal scheme are compared among all runs with that scheme. A setting that differs anywhere is named everywhere. A
+    question mark stands where a run does not tell: it has no resolved.yaml, or one of an earlier version.
     """
     of_agents, of_goals = _differing(runs, goals=False), _differing(runs, goals=True)
     return [
@@ -28,7 +28,7 @@ def named_by_settings(runs: Sequence[Run]) -> list[Run]:
 
 
 def _differing(runs: Sequence[Run], goals: bool) -> dict[str, list[str]]:
-    """For each agent the settings in which its runs differ; with `goals` for each goal scheme, of its own settings."""
+    """The settings in which the runs of each agent differ; with `goals` those in which runs of each scheme differ."""
     compared: dict[tuple, set[str]] = defaultdict(set)  # agent or goals, dataset or twins, setting -> its values
     for run in runs:
         who = run.goals if goals else run.agent
@@ -44,7 +44,7 @@ def _differing(runs: Sequence[Run], goals: bool) -> dict[str, list[str]]:
 
 
 def _words(run: Run, keys: Sequence[str]) -> list[str]:
-    """`steps` first, the others in the order of the configuration; what the name stands beside is not repeated."""
+    """Settings as they stand in a name: `steps` first, the others in the order of the configuration."""
     words = []
     for key in sorted(keys, key=lambda key: key != "steps"):
         value = _shown(run.settings[key]) if key in run.settings else "?"

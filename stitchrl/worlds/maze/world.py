@@ -1,7 +1,7 @@
 """What both bodies' worlds share: a maze, in which a body's position is what it achieves."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class MazeWorld:
     """A world of a maze. A place is a free cell, `[row, column]`."""
 
     goal_space = GoalSpace(dim=2, of=positions, radius=SUCCESS_RADIUS, columns=POSITION, unit="m")
-    body: Mapping[str, str]  # what a card says of it
+    body: ClassVar[Mapping[str, str]]  # what a card says of it
 
     def __init__(self, maze: str, scale: float):
         """scale: Metres in a cell."""
@@ -51,8 +51,9 @@ class MazeWorld:
     def facts(self) -> Mapping[str, str]:
         rows, columns = self.maze.free.shape
         size = f"{rows} x {columns} cells of {self.spacing:g} m, walls included, centred on (0, 0)"
+        names = "r1c2 is the cell of row 1 and column 2, counted from 0 at the top left"
         body = dict(self.body)
-        return {"Body": body.pop("Body"), "Maze": f"`{self.maze.name}`: {size}"} | body
+        return {"Body": body.pop("Body"), "Maze": f"`{self.maze.name}`: {size}; {names}"} | body
 
     @property
     def drawing(self) -> dict[str, Any]:

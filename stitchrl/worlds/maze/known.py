@@ -1,6 +1,6 @@
 """Tasks of datasets that others publish and evaluate in one way: OGBench's mazes, D4RL's as files and in Minari.
 
-All of them are the same maps as ours, seen from elsewhere. Where x and y grow, and where a cell lies:
+All of them are the same maps as ours, seen from elsewhere. This is where x and y grow, and where a cell lies:
 
     OGBench, D4RL antmaze    x with the column, y with the row; cell (1, 1) at 0, 0; 4 metres in a cell
     D4RL maze2d              x with the row, y with the column; cell (r, c) at r - 0.2, c - 0.2, though the body is put
@@ -9,11 +9,11 @@ All of them are the same maps as ours, seen from elsewhere. Where x and y grow, 
 
 Tasks are expected to be unseen, so that the audit says plainly which ones are seen. OGBench has five to a maze. D4RL's
 ant starts in one corner and has its goal in another one, drawn beside the middle of its cell. The point's goal is fixed
-and it starts anywhere: its tasks start in the cells from which it is farther to the goal than from any neighbour, and
-every other start lies on a shortest way from one of these. Minari evaluates as D4RL does, but for the ant's U-maze,
-whose evaluation has another map than its data: audited is the task on which they were collected.
+and it starts anywhere: its tasks start in the cells from which it is farther to the goal than from any neighbour. Every
+other start lies on a shortest way from one of these. Minari evaluates as D4RL does, except in the ant's U-maze. There
+evaluation has another map than the data, so the task on which these were collected is audited.
 
-D4RL draws starts from a square of 0.2 metres, which most episodes miss by a little: all that is within the radius of
+D4RL draws starts from a square of 0.2 metres, which most episodes miss by a little. So all that is within the radius of
 success of it counts as a start.
 """
 
@@ -22,9 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stitchrl.audit.positions import Positions
 from stitchrl.types import Region, Task
-from stitchrl.worlds.maze.maps import INSIDE, Cell, Maze
+from stitchrl.worlds.maze.maps import Cell, Maze
 
 OGBENCH = {
     "medium": (((1, 1), (6, 6)), ((6, 1), (1, 6)), ((5, 3), (4, 2)), ((6, 5), (6, 1)), ((2, 6), (1, 1))),
@@ -38,32 +37,47 @@ FILES = {"u-maze": "umaze", "big-maze": "medium", "hardest-maze": "large"}  # wh
 
 
 class View(NamedTuple):
-    """How others' coordinates show a maze: where the middle of cell (0, 0) lies in them, y with the row."""
+    """How others' coordinates show a maze.
 
-    corner: float  # metres, in x and y alike
-    swapped: bool = False  # whether x grows with the row, y with the column
+    Attributes:
+        corner: Where the middle of cell (0, 0) lies in them, in metres, in x and y alike.
+        swapped: Whether x grows with the row and y with the column, and not the other way round.
+    """
+
+    corner: float
+    swapped: bool = False
 
 
 class Known(NamedTuple):
+    """What is evaluated on a published dataset.
+
+    Attributes:
+        maze: The map, as ours.
+        tasks: In the coordinates of the maze.
+        view: How the dataset's own coordinates show it. None: as ours.
+    """
+
     maze: Maze
     tasks: list[Task]
-    view: View | None  # None: as ours
+    view: View | None
 
-    def turn(self, positions: Positions) -> None:
-        """To the coordinates of the maze and the tasks, in place. ValueError where positions lie outside the maze."""
+    def of(self, observations: np.ndarray) -> np.ndarray:
+        """Positions [R, 2] in observations [R, obs_dim], in the dataset's coordinates."""
+        return observations[:, :2]
+
+    def turn(self, points: np.ndarray) -> np.ndarray:
+        """Positions [N, 2] in the dataset's coordinates to those of the maze, in place."""
         if self.view:
             if self.view.swapped:
-                positions.stored[:] = positions.stored[:, ::-1]
-            positions.stored *= np.array([1, -1], np.float32)
+                points[:] = points[:, ::-1]
+            points *= np.array([1, -1], points.dtype)
             shift = self.maze.to_xy((0, 0)) - self.view.corner * np.array([1, -1])
-            positions.stored += shift.astype(np.float32)
-        inside = sum(int(self.maze.inside(positions.of_part(part)).sum()) for part in positions.parts)
-        if inside < INSIDE * len(positions):
-            share = 100 * inside / len(positions)
-            raise ValueError(
-                f"its name stands for the maze {self.maze.name}, but {share:.0f}% of its positions lie in it; "
-                "give its tasks with --tasks FILE"
-            )
+            points += shift.astype(points.dtype)
+        return points
+
+    def inside(self, points: np.ndarray) -> float:
+        """The share of positions [N, 2] that lie in free cells."""
+        return float(self.maze.inside(points).mean())
 
 
 def find_tasks(name: str) -> Known | None:

@@ -1,9 +1,13 @@
-"""Training the ant's goal-reaching controller with SAC on a flat floor, for `python -m stitchrl.train_controller`.
+"""Train the ant's goal-reaching controller on a flat floor. The package's own was made by
+
+    python benchmarks/ant_controller.py --steps 200000
+    python benchmarks/ant_controller.py --steps 300000 --top-speed 1.5 --fall-cost 50
 
 Soft actor-critic (Haarnoja et al., 2018) with LayerNorm critics, one update for two environment steps. The run folder
 holds `log.csv`, `checkpoint.pt`, from which the same command continues, and the actor as `ant_controller.safetensors`.
 """
 
+import argparse
 import copy
 import time
 from importlib.metadata import version
@@ -188,7 +192,7 @@ def save(out: Path, sac: SAC, step: int, replay: dict[str, Tensor], commands: li
         "replay": {key: value[:step].clone() for key, value in replay.items()},
     }
     write(out / "checkpoint.pt", lambda path: torch.save(state, path))
-    command = " && ".join(f"python -m stitchrl.train_controller {arguments}" for arguments in commands)
+    command = " && ".join(f"python benchmarks/ant_controller.py {arguments}" for arguments in commands)
     origin = {"command": command, "environment_steps": str(step), "mujoco": mujoco.__version__}
     origin |= {"torch": torch.__version__, "gymnasium": version("gymnasium")}
     write(out / "ant_controller.safetensors", lambda path: save_file(sac.averaged.state_dict(), path, origin))
@@ -245,3 +249,18 @@ def train(
             progress, falls = [], 0
         if done % 50_000 < envs or done >= steps:
             save(out, sac, done, replay, commands)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/ant_controller"), help="where log and weights go")
+    parser.add_argument("--steps", type=int, default=400_000, help="environment steps of 0.05 s")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--top-speed", type=float, default=float("inf"), help="m/s beyond which progress earns nothing")
+    parser.add_argument("--fall-cost", type=float, default=5.0, help="what a fall costs besides the episode's end")
+    options = parser.parse_args()
+    train(options.out, options.steps, options.seed, options.top_speed, options.fall_cost)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""What an audit says, in sentences. The command and the page say the same ones, each made by one function here."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from stitchrl.audit.certificate import Audited, Certificate
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+VOLUMES = {1: "length", 2: "area"}  # of what episodes visit; in more dimensions a volume
+NAMED = 3  # tasks that one sentence of the verdict names
+
+
+class Terms(NamedTuple):
+    """How episodes relate to a kind of task.
+
+    Attributes:
+        noun: What a task is called.
+        does, done: The verb for an episode that holds all of a task: plural, and passive.
+        key: Of how many episodes do it.
+        chained: What a chain of episodes does with a task, up to its name.
+        support: Key of how many episodes support a task to what they do: a verb, and what follows up to its name.
+    """
+
+    noun: str
+    does: str
+    done: str
+    key: str
+    chained: str
+    support: dict[str, tuple[str, str]]
+
+
+def number(value: Any, form: str = "g") -> str:
+    """A number, or none where there is none."""
+    return "none" if value is None else format(value, form)
+
+
+def counted(count: int, noun: str = "episode") -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def spelled(count: int, noun: str = "episode") -> str:
+    """The same with small numbers in letters."""
+    word = NUMBERS[count] if count < len(NUMBERS) else str(count)
+    return f"{word} {noun}" if count == 1 else f"{word} {noun}s"
+
+
+def enumerated(names: Sequence[str], most: int | None = None) -> str:
+    """a, b and c; of more than `most` the number of the others."""
+    shown = list(names)
+    if most is not None and len(shown) > most:
+        shown = [*shown[:most], f"{len(shown) - most} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+# ---- The verdict ---------------------------------------------------------------------------------------------------
+
+
+def answer(certificate: Certificate, terms: Terms) -> list[str]:
+    """Whether the tasks have the status that they should have: what fails first, then what holds."""
+    seen, unseen = ([task for task in certificate.tasks if task["expect"] == which] for which in ("seen", "unseen"))
+    short = [task for task in seen if task["status"] != "seen"]
+    kept = [task for task in unseen if task["status"] == "unseen"]
+    fails = _failures(certificate, terms, short, unseen)
+    if not fails and not certificate.passed:
+        first, *others = certificate.problems
+        fails = [first + (f" (and {counted(len(others), 'problem')} more)" if others else "")]
+    if fails:
+        fails[0] = f"It fails: {fails[0]}"
+    return [sentence(text) for text in (*fails, *_unseen(kept, unseen, terms), *_seen(certificate, terms, short))]
+
+
+def _failures(
+    certificate: Certificate, terms: Terms, short: Sequence[dict[str, Any]], unseen: Sequence[dict[str, Any]]
+) -> list[str]:
+    """What is wrong with the tasks' status and chains, a kind at a time."""
+    found = []
+    if joined := [task for task in unseen if task[terms.key]]:
+        found.append(f"{_episodes(joined, terms.key, terms.does)}, which should be unseen")
+    if reversed_only := [task for task in unseen if task["status"] == "reversed_only"]:
+        both = _episodes(reversed_only, "unordered", "visit", "both ends of ")
+        found.append(f"{both}, which should be unseen, though not in order")
+    if short:
+        short_of = f"which should be seen: {certificate.min_episodes} are needed"
+        found.append(f"{_episodes(short, terms.key, terms.does, only=True)}, {short_of}")
+    if chainless := [task for task in unseen if task["segments_needed"] is None]:
+        found.append(f"no chain of episodes {terms.chained} {_named(chainless)}, at epsilon {certificate.epsilon:g}")
+    for key, does in terms.support.items():
+        if few := [task for task in unseen if task[key] < certificate.min_support]:
+            found.append(
+                f"{_episodes(few, key, *does, only=True)}: {certificate.min_support} are needed to support a task"
+            )
+    return found
+
+
+def _episodes(tasks: Sequence[dict[str, Any]], key: str, does: str, of: str = "", only: bool = False) -> str:
+    """How many episodes do something with each of the tasks."""
+    counts = sorted(task[key] for task in tasks)
+    if counts[-1] == 0:
+        return f"no episode {does}s {of}{_named(tasks)}"
+    how_many = counted(counts[-1]) if counts[0] == counts[-1] else f"{counts[0]} to {counted(counts[-1])}"
+    verb = f"{does}s" if counts == [1] * len(counts) else does
+    return f"{'only ' if only else ''}{how_many} {verb} {of}{_named(tasks)}"
+
+
+def _named(tasks: Sequence[dict[str, Any]]) -> str:
+    names = enumerated([task["name"] for task in tasks], NAMED)
+    return names if len(tasks) == 1 else f"each of {names}"
+
+
+def _unseen(kept: Sequence[dict[str, Any]], unseen: Sequence[dict[str, Any]], terms: Terms) -> list[str]:
+    """That no episode does it for the unseen tasks that are unseen, and how many are needed."""
+    if not kept:
+        return []
+    if len(kept) < len(unseen):
+        which = f"the other unseen {terms.noun}" if len(kept) == 1 else f"the other {len(kept)} unseen {terms.noun}s"
+    elif len(kept) <= 2:
+        which = f"{'the' if len(kept) == 1 else 'either'} unseen {terms.noun}"
+    else:
+        which = f"any of the {len(kept)} unseen {terms.noun}s"
+    text = f"no episode {terms.does}s {which}"
+    needed = sorted({task["segments_needed"] for task in kept if task["segments_needed"] is not None})
+    if not needed or any(task["segments_needed"] is None for task in kept):
+        return [text]
+    who = "it needs" if len(kept) == 1 else "each needs"
+    how_many = spelled(needed[-1]) if len(needed) == 1 else f"{NUMBERS[needed[0]]} to {spelled(needed[-1])}"
+    return [f"{text}; {who} {how_many}"]
+
+
+def _seen(certificate: Certificate, terms: Terms, short: Sequence[dict[str, Any]]) -> list[str]:
+    """That enough episodes do it for the seen tasks that are seen."""
+    seen = [task for task in certificate.tasks if task["expect"] == "seen"]
+    count = len(seen) - len(short)
+    if not count:
+        return []
+    if short:
+        which = f"the other seen {terms.noun} is" if count == 1 else f"the other {count} seen {terms.noun}s are"
+    elif count == 1:
+        which = f"the seen {terms.noun} is"
+    else:
+        which = f"{'both' if count == 2 else f'all {count}'} seen {terms.noun}s are"
+    return [f"{which} {terms.done} by at least {counted(certificate.min_episodes)}"]
+
+
+def caveats(audited: Audited, certificate: Certificate, surveyed: dict[str, Any]) -> list[str]:
+    """What limits the verdict, to be read beside it."""
+    found = certificate.judge.caveats(surveyed, certificate)
+    if certificate.min_support == 0 and any(task["expect"] == "unseen" for task in certificate.tasks):
+        found.append("Whether enough episodes support the unseen tasks is not judged.")
+    if audited.walls is None:
+        found.append("Walls are unknown: episodes may be joined through them.")
+    if certificate.control:
+        found.append("This is a control: it was made to fail, or to be compared with.")
+    return found
+
+
+def survey_caveats(surveyed: dict[str, Any], certificate: Certificate) -> list[str]:
+    """Of goals: episodes that go on in another, and what is known of a sample alone."""
+    found, again, matched = [], surveyed["continued"], surveyed["segments_matched"]
+    if again["episodes"]:
+        unseen = [task["name"] for task in certificate.tasks if task["expect"] == "unseen"]
+        joined = [f"{name} ({again['ordered'][name]})" for name in unseen if again["ordered"][name]]
+        what = f"would join pairs that should be unseen: {', '.join(joined)}" if joined else "would join no unseen pair"
+        does = "1 episode ends" if again["episodes"] == 1 else f"{again['episodes']} episodes end"
+        found.append(f"{does} in the very state where another begins. Laid end to end, episodes {what}.")
+    if matched and not matched["exact"]:
+        found.append("What is said below of matching at joins is from a sample of the rows, not from all.")
+    return found
+
+
+# ---- The table and the survey --------------------------------------------------------------------------------------
+
+
+def table(certificate: Certificate) -> tuple[list[str], list[list[str]]]:
+    """The headings and the rows of the table of tasks."""
+    columns = certificate.judge.columns
+    rows = []
+    for task in certificate.tasks:
+        status = task["status"] + ("" if task["status"] == task["expect"] else f", not {task['expect']}")
+        rows.append([task["name"], status, *(column.text(task) for column in columns)])
+    return ["task", "status", *(column.heading for column in columns)], rows
+
+
+def meanings(certificate: Certificate) -> str:
+    """What the table's headings mean."""
+    filled = {"epsilon": f"{certificate.epsilon:g}", "unit": f" in {certificate.unit}" if certificate.unit else ""}
+    columns = [column for column in certificate.judge.columns if column.meaning]
+    return "; ".join(f"{column.heading}: {column.meaning.format(**filled)}" for column in columns)
+
+
+def lengths_of_episodes(lengths: dict[str, Any]) -> str:
+    """How long episodes are."""
+    least, most = lengths["min"], lengths["max"]
+    if least == most:
+        return f"All episodes have {counted(least, 'step')}."
+    return f"Episodes have {least} to {counted(most, 'step')}, half of them at most {int(lengths['median'])}."
+
+
+def covered(coverage: dict[str, Any], unit: str, dimensions: int, epsilon: float) -> str:
+    """How much of achieved-goal space episodes visit."""
+    share = f"{100 * coverage['shared']:.0f}%"
+    if epsilon == 0:
+        return f"They achieve {coverage['area']:g} different goals, {share} of which several episodes achieve."
+    size = f"{coverage['area']:g}" + (f" {unit}" + (f"^{dimensions}" if dimensions > 1 else "") if unit else "")
+    volume = VOLUMES.get(dimensions, "volume")
+    return f"The {volume} that they visit is {size}, {share} of which several episodes visit."
+
+
+def far_from_training(distances: dict[str, float], unit: str) -> str:
+    """How far what is evaluated lies from what training sees."""
+    pairs, starts, goals = (
+        f"{distances[key]:.2f}" + (f" {unit}" if unit else "") for key in ("pairs", "starts", "goals")
+    )
+    return (
+        f"Wasserstein distance of what is evaluated from what training sees: {pairs} for pairs of state and goal, "
+        f"{starts} for states alone and {goals} for goals alone. Far pairs of near states and goals are combinatorial "
+        "generalisation."
+    )
+
+
+def walls_matter(walls: dict[str, Any], needed: dict[str, int | None]) -> str:
+    """What would be if there were no walls."""
+    fewer = [
+        f"{name} {number(walls['segments'][name])} (not {number(count)})"
+        for name, count in needed.items()
+        if count != 1 and walls["segments"][name] != count
+    ]
+    without = f"fewer episodes would do: {', '.join(fewer)}" if fewer else "as many episodes would be needed"
+    return f"Walls rule out {100 * walls['share']:.2g}% of the joins between episodes. Without walls {without}."
+
+
+def jumps_at_seams(seams: dict[str, Any] | None, rest: str) -> list[str]:
+    """How much changes where one episode is left for another."""
+    if seams is None:
+        return ["Observations hold nothing beside the achieved goal that could jump where episodes are joined."]
+    if not seams["jump"]:
+        return []
+    jump, step, random = (seams[key] for key in ("jump", "step", "random"))
+    return [
+        f"Where one episode must be left for another, {rest} must jump by {jump['median']:.2f} standard deviations "
+        f"(median; in one of ten places by {jump['p90']:.2f} or more). One step changes it by {step['median']:.2f}. "
+        f"Two random states are {random['median']:.2f} apart."
+    ]
+
+
+def matched_joins(matched: dict[str, Any] | None, needed: dict[str, int | None], rest: str) -> list[str]:
+    """How many episodes are needed if more than the achieved goal must match."""
+    found = matched["tasks"] if matched else {}
+    asked = [name for name in found if needed[name] not in (1, None)]
+    if not matched or not asked:
+        return []
+    within = matched["threshold"]
+    deviations = "one standard deviation" if within == 1 else f"{within:g} standard deviations"
+    at_most = "" if matched["exact"] else " at most"
+    parts = []
+    for count in sorted({found[name] for name in asked if found[name]}):
+        names = [name for name in asked if found[name] == count]
+        verb = "needs" if len(names) == 1 else "need"
+        parts.append(f"{enumerated(names)} {verb}{at_most} {counted(count)}")
+    if none := [name for name in asked if found[name] is None]:
+        where = "" if matched["exact"] else " in the sample"
+        parts.append(f"no chain was found{where} for {enumerated(none)}")
+    return [f"If {rest} must match within {deviations}, {'; '.join(parts)}."]
+
+
+def survey_details(surveyed: dict[str, Any], audited: Audited, certificate: Certificate) -> list[str]:
+    """The survey of goals in sentences."""
+    needed = {task["name"]: task["segments_needed"] for task in certificate.tasks}
+    unit, dimensions = audited.unit, audited.achieved.dimensions
+    visited = covered(surveyed["coverage"], unit, dimensions, audited.epsilon)
+    return [
+        f"{lengths_of_episodes(surveyed['episode_lengths'])} {visited}",
+        far_from_training(surveyed["distances"], unit),
+        *([walls_matter(surveyed["walls"], needed)] if surveyed["walls"] else []),
+        *jumps_at_seams(surveyed["seams"], audited.rest),
+        *matched_joins(surveyed["segments_matched"], needed, audited.rest),
+    ]
