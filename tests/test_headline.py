@@ -22,6 +22,7 @@ from stitchrl.data.formats.source import of_episodes
 from stitchrl.data.paths import Stitch
 from stitchrl.objectives.regions import step_limit
 from stitchrl.types import Region, ReturnTask, Task
+from stitchrl.worlds.maze.known import find_tasks
 from stitchrl.worlds.maze.maps import MAPS, Maze
 from stitchrl.worlds.maze.point import PointMaze
 from stitchrl.worlds.rollout import Request, VectorRollout, run
