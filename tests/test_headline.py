@@ -10,11 +10,13 @@ import pytest
 import torch
 from conftest import benchmark, make_episodes, world
 from gymnasium.spaces import Box
-from stitchrl.audit.known import find_tasks
 from test_configuration import spec as load
 from test_evaluate import Recorder, make_evaluator, returns_of
 
-from stitchrl.audit.certificate import tasks_sha256
+from stitchrl.audit.achieved import Achieved, at_columns
+from stitchrl.audit.certificate import Audited, tasks_sha256
+from stitchrl.audit.goals import GOALS
+from stitchrl.audit.returns import RETURNS
 from stitchrl.audit.survey import distances
 from stitchrl.benchmark import collect, store
 from stitchrl.data.formats import d4rl, minari, open_source, source, write
