@@ -31,9 +31,13 @@ GIVEN = ("spaces",)  # to an agent, by the benchmark
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The resolved configuration without Hydra's own part."""
-    return {str(key): OmegaConf.to_object(config[key]) if OmegaConf.is_config(config[key]) else config[key]
-            for key in config if key != "hydra"}  # fmt: skip
+    """The resolved configuration without Hydra's own part, and with the world where a dataset's file names only it."""
+    values = {str(key): OmegaConf.to_object(config[key]) if OmegaConf.is_config(config[key]) else config[key]
+              for key in config if key != "hydra"}  # fmt: skip
+    dataset = values["dataset"]
+    if "world" not in values and isinstance(dataset, Mapping) and isinstance(dataset.get("world"), str):
+        values["world"] = settings.world_settings(dataset["world"])
+    return values
 
 
 def checked(values: dict[str, Any]) -> dict[str, Any]:
@@ -49,8 +53,6 @@ def checked(values: dict[str, Any]) -> dict[str, Any]:
             values["instruments"][name] = settings.keywords(group, keywords, _target(group, keywords))
         if values["steps"] < (evaluations := values["budget"]["evaluations"]):
             raise ValueError(f"steps: {values['steps']} given, expected at least budget.evaluations, {evaluations}")
-    if "world" not in values:  # a dataset's file need not say where its world's file is, if it is one of ours
-        values["world"] = settings.world_settings(values["dataset"]["world"])
     known = {"name": values["world"].get("name"), "agents": values["world"].get("agents") or {}}
     keywords = {key: value for key, value in values["world"].items() if key not in known}
     values["world"] = known | settings.keywords("world", keywords, _target("world", keywords), ("maze",))

@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from stitchrl.benchmark.benchmark import Benchmark
 from stitchrl.data.episodes import Episodes
 from stitchrl.guard import guarded
+from stitchrl.objectives import make_objective
+from stitchrl.settings import world_settings
+from stitchrl.spec import DatasetSpec
+from stitchrl.worlds import World, make_world
 
 torch.set_num_threads(1)
 
@@ -40,6 +45,17 @@ def command(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+def world(name: str, maze: str | None) -> World:
+    """One of the package's worlds."""
+    return make_world(world_settings(name), maze)
+
+
+def benchmark(spec: DatasetSpec, place: World | None = None) -> Benchmark:
+    """The benchmark of a specification, in its own world or in another one."""
+    place = place or world(spec.world, spec.maze)
+    return Benchmark(spec, place, make_objective(spec, place))
 
 
 def make_episodes(trajectories: Sequence[np.ndarray], rewards: Sequence[np.ndarray] | None = None) -> Episodes:

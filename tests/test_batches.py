@@ -5,18 +5,21 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from conftest import make_episodes, random_walks
+from conftest import benchmark, make_episodes, random_walks
 from scipy.stats import chisquare
-from stitchrl.data.returns import Returns
+from test_configuration import spec as load
 from test_paths import UNLIKELY, slow_ahead, walked
 
 from stitchrl.data.batches import BLOCK, BatchSampler
 from stitchrl.data.paths import Future, Stitch
+from stitchrl.objectives.returns import ReturnRelabelling
 from stitchrl.types import GoalMixture, GoalPath, Needs
 
 TRAJECTORY, RANDOM = GoalMixture(0, 1, 0), GoalMixture(0, 0, 1)
 MIXED = GoalMixture(0.2, 0.5, 0.3)
 SIZE = 2000
+GOALS = benchmark(load("pointmaze_umaze_regions")).objective
+RETURNS = benchmark(load("pointmaze_umaze_returns")).objective
 EVERYTHING = Needs(TRAJECTORY, MIXED, subgoal_steps=3, window=4, rewards=True)
 
 
@@ -52,8 +55,16 @@ def draw(episodes, needs, goals=None, seed=0, count=1, returns=None):
     """Batches, and the paths that were drawn for them: the actor's, and the critic's if need be, batch by batch."""
     paths = []
     sample_path = recorded((goals or Future()).bind(episodes), paths)
-    sampler = BatchSampler(episodes, sample_path, needs, seed, returns)
+    sampler = BatchSampler(episodes, sample_path, needs, seed, returns or GOALS.relabel(episodes))
     return [sampler.sample(SIZE) for _ in range(count)], paths
+
+
+def everything(episodes, sample_path, seed=0):
+    return BatchSampler(episodes, sample_path, EVERYTHING, seed, GOALS.relabel(episodes))
+
+
+def returns_of(episodes, horizon):
+    return ReturnRelabelling(episodes, horizon, RETURNS)
 
 
 def tensors(batch):
@@ -177,13 +188,13 @@ def test_every_seed_has_random_numbers_of_its_own_for_the_paths(episodes):
         return GoalPath(rows, rows + 1, none, none)
 
     for seed in range(10):
-        BatchSampler(episodes, sample_path, Needs(TRAJECTORY), seed).sample(1)
+        BatchSampler(episodes, sample_path, Needs(TRAJECTORY), seed, GOALS.relabel(episodes)).sample(1)
     assert len(set(numbers_drawn)) == 10
 
 
 def test_a_sampler_that_is_restored_goes_on_with_the_same_batches(episodes):
     sample_path = stitch().bind(episodes)
-    sampler, restored = (BatchSampler(episodes, sample_path, EVERYTHING, seed) for seed in (0, 1))
+    sampler, restored = (everything(episodes, sample_path, seed) for seed in (0, 1))
     sampler.sample(100)
     state = sampler.state_dict()
     expected = [sampler.sample(100) for _ in range(3)]
@@ -194,7 +205,7 @@ def test_a_sampler_that_is_restored_goes_on_with_the_same_batches(episodes):
 @pytest.mark.parametrize("given", [1, BLOCK // 2, BLOCK, BLOCK + 1])
 def test_a_sampler_that_is_restored_in_a_block_goes_on_with_the_same_batches(episodes, given):
     sample_path = stitch().bind(episodes)
-    sampler, restored = (BatchSampler(episodes, sample_path, EVERYTHING, seed) for seed in (0, 1))
+    sampler, restored = (everything(episodes, sample_path, seed) for seed in (0, 1))
     for _ in range(given):
         sampler.next(10)
     state = sampler.state_dict()
@@ -205,12 +216,12 @@ def test_a_sampler_that_is_restored_in_a_block_goes_on_with_the_same_batches(epi
 
 def test_a_block_of_batches_is_one_large_batch_in_order(episodes):
     sample_path = stitch().bind(episodes)
-    sampler, other = (BatchSampler(episodes, sample_path, EVERYTHING, seed=0) for _ in range(2))
+    sampler, other = (everything(episodes, sample_path) for _ in range(2))
     [whole] = [other.sample(BLOCK * 10)]
     batches = [sampler.next(10) for _ in range(BLOCK)]
     for parts, expected in zip(zip(*map(tensors, batches), strict=True), tensors(whole), strict=True):
         assert torch.equal(torch.cat(parts), expected)
-    without = BatchSampler(episodes, sample_path, Needs(TRAJECTORY), seed=0).next(10)
+    without = BatchSampler(episodes, sample_path, Needs(TRAJECTORY), 0, GOALS.relabel(episodes)).next(10)
     assert without.window is None and without.value_goals is None and without.goals.shape == (10, 4)
 
 
@@ -281,7 +292,7 @@ def slow_returns(episodes, path, horizon, scale, steps):
 @pytest.mark.parametrize("goals", [Future(), stitch()], ids=["future", "stitch"])
 def test_conditions_are_what_is_collected_along_the_path_until_its_goal_or_the_horizon(episodes, horizon, goals):
     """At every step of a window what is left from there. A window ends before the horizon."""
-    returns = Returns(episodes, horizon)
+    returns = returns_of(episodes, horizon)
     [batch], [path] = draw(episodes, Needs(TRAJECTORY, window=4), goals, returns=returns)
     expected = slow_returns(episodes, path, horizon, returns.scale, 4)
     torch.testing.assert_close(batch.goals, expected[:, 0])
@@ -299,12 +310,12 @@ def test_returns_are_told_in_units_of_the_most_that_an_episode_collects_within_t
         best = max(
             [best, *(float(episodes.rewards[row : min(row + horizon, last)].sum()) for row in range(first, last))]
         )
-    assert Returns(episodes, horizon).scale == pytest.approx(best, rel=1e-6)
+    assert returns_of(episodes, horizon).scale == pytest.approx(best, rel=1e-6)
 
 
 def test_a_random_return_is_that_of_another_transition(episodes):
     """All of a batch's returns, but none where its path would have had it."""
-    returns = Returns(episodes, 5)
+    returns = returns_of(episodes, 5)
     [batch], [path] = draw(episodes, Needs(RANDOM), returns=returns)
     own = slow_returns(episodes, path, 5, returns.scale, 1)[:, 0]
     torch.testing.assert_close(batch.goals, own.roll(1, 0))
@@ -313,13 +324,14 @@ def test_a_random_return_is_that_of_another_transition(episodes):
 @pytest.mark.parametrize(
     "needs, message",
     [
-        (Needs(TRAJECTORY, MIXED), r"agent\.value_goals: given, but returns are asked for"),
+        (Needs(TRAJECTORY, MIXED), "agent mine: conditioned on goals, but dataset pointmaze-umaze-returns-v0 asks for"),
+        (Needs(TRAJECTORY, subgoal_steps=3), "agent mine: conditioned on goals, but dataset pointmaze-umaze-returns"),
         (Needs(GoalMixture(0.5, 0.5, 0)), r"agent\.actor_goals: no return .* expected current: 0"),
     ],
 )
-def test_goals_that_a_return_has_not_are_refused_by_name(episodes, needs, message):
+def test_goals_that_a_return_has_not_are_refused_by_name(needs, message):
     with pytest.raises(ValueError, match=message):
-        draw(episodes, needs, returns=Returns(episodes, 5))
+        RETURNS.check("mine", needs, "future", augments=False)
 
 
 def test_episodes_without_rewards_are_refused_where_rewards_are_needed():
@@ -327,7 +339,7 @@ def test_episodes_without_rewards_are_refused_where_rewards_are_needed():
     with pytest.raises(ValueError, match="the agent learns from rewards, and the dataset has none"):
         draw(poor, Needs(TRAJECTORY, rewards=True))
     with pytest.raises(ValueError, match="the dataset has no rewards, and returns are asked for"):
-        Returns(poor, 5)
+        returns_of(poor, 5)
     nothing = make_episodes([np.zeros((4, 2))], [np.zeros(3)])
     with pytest.raises(ValueError, match="no episode of the dataset collects a reward within 5 steps"):
-        Returns(nothing, 5)
+        returns_of(nothing, 5)

@@ -8,10 +8,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
-from stitchrl.factory import joined_twin
 
-from stitchrl.command import CONF, dataset_spec, plain
-from stitchrl.types import DatasetSpec
+from stitchrl.benchmark.official import joined_twin
+from stitchrl.command import CONF, benchmark_of, plain
+from stitchrl.spec import DatasetSpec
 
 FILES = sorted(CONF.rglob("*.yaml"))
 DATASETS = [path.stem for path in FILES if path.parent.name == "dataset"]
@@ -29,7 +29,7 @@ def load(path: Path) -> dict:
 
 def spec(name: str) -> DatasetSpec:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return dataset_spec(plain(compose("generate", [f"dataset={name}"]))["dataset"])
+        return benchmark_of(plain(compose("generate", [f"dataset={name}"]))).spec
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -44,6 +44,15 @@ def test_a_file_lists_the_keywords_of_what_it_configures(path: Path) -> None:
         assert set(values) == {field.name for field in fields(DatasetSpec)} - of_returns - of_others
     elif group == "base":
         assert set(values) < {field.name for field in fields(DatasetSpec)}
+    elif group == "world":
+        given = inspect.signature(get_class(values.pop("_target_"))).parameters
+        assert set(values) - {"name", "agents"} == set(given) - {"maze"}
+        assert values["name"] == path.stem == get_class(load(path)["_target_"]).name
+    elif group == "instruments":
+        ((name, keywords),) = values.items()
+        assert name == path.stem
+        parameters = inspect.signature(get_class(keywords.pop("_target_"))).parameters
+        assert set(keywords) == set(parameters)
     elif group == "budget":
         assert set(values) == {"steps", "hidden_dims", "batch_size", "evaluations", "episodes"}
     elif group == "sweeper":

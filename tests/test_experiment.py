@@ -10,8 +10,9 @@ import pytest
 import torch
 from conftest import command
 
-from stitchrl import __main__, factory, generate
+from stitchrl import __main__, generate
 from stitchrl.agents.dt import DT
+from stitchrl.benchmark import collect
 from stitchrl.data.formats import minari
 from stitchrl.types import Window
 
@@ -112,7 +113,7 @@ def test_one_seed_gives_one_summary(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_the_number_of_workers_changes_no_byte_of_the_data(
     dataset: str, transitions: int, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(factory, "CEILING_EPISODES", 1)  # they take most of the time, and are no part of the data
+    monkeypatch.setattr(collect, "CEILING_EPISODES", 1)  # they take most of the time, and are no part of the data
     hashes = []
     for workers in (1, 2):
         arguments = [f"dataset={dataset}", f"dataset.transitions={transitions}", f"workers={workers}"]
@@ -152,7 +153,7 @@ def test_a_leak_is_refused_by_task_and_episode_unless_it_is_a_control(
         (["nope=1"], "nope"),
         (["goals=stitch", "goals.p=0"], "goals.p: 0 given"),
         (["goals=stitch", "goals.p=1.5"], "goals.p: 1.5 given"),
-        (["dataset.seen=[[[0,0],[1,1]]]"], "dataset.seen: cell [0, 0] of maze 'umaze' is not a free cell"),
+        (["dataset.seen=[[[0,0],[1,1]]]"], "dataset.seen: [0, 0] is no free place of world pointmaze, maze 'umaze'"),
         (["dataset.maze=nope"], "'nope' is not one of"),
         (["dataset.world=nope"], "'nope' is not one of"),
         (["steps=0"], "steps: 0 given"),

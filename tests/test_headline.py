@@ -3,27 +3,30 @@
 import hashlib
 from dataclasses import replace
 from itertools import islice, pairwise
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import make_episodes
-from stitchrl.audit.known import find_tasks
+from conftest import benchmark, make_episodes, world
+from gymnasium.spaces import Box
 from test_configuration import spec as load
-from test_evaluate import Line, Recorder
+from test_evaluate import Recorder, make_evaluator, returns_of
 
-from stitchrl import factory
-from stitchrl.audit.certificate import tasks_sha256
+from stitchrl.audit.achieved import Achieved, at_columns
+from stitchrl.audit.certificate import Audited, tasks_sha256
+from stitchrl.audit.goals import GOALS
+from stitchrl.audit.returns import RETURNS
 from stitchrl.audit.survey import distances
+from stitchrl.benchmark import collect, store
 from stitchrl.data.formats import d4rl, minari, open_source, source, write
 from stitchrl.data.formats.source import of_episodes
 from stitchrl.data.paths import Stitch
-from stitchrl.evaluate import Evaluator, Rewards
-from stitchrl.types import Region, ReturnTask, RewardRegion, Task
-from stitchrl.worlds import make_world
+from stitchrl.objectives.regions import step_limit
+from stitchrl.types import Region, ReturnTask, Task
+from stitchrl.worlds.maze.known import find_tasks
 from stitchrl.worlds.maze.maps import MAPS, Maze
+from stitchrl.worlds.maze.point import PointMaze
 from stitchrl.worlds.rollout import Request, VectorRollout, run
 
 RADIUS = 0.45  # metres within which a goal is reached, of both bodies
@@ -44,20 +47,20 @@ pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 )
 def test_a_task_is_granted_three_times_the_steps_that_the_behaviour_needs(name, limits):
     spec = load(name)
-    world = make_world(spec.world, spec.maze)
-    tasks = factory.make_tasks(spec, world)
-    assert {task.path_length: task.step_limit for task in tasks} == limits
-    for task, (start, goal) in zip(tasks, spec.seen + spec.unseen, strict=True):
-        scale = world.maze.scale
+    regions = benchmark(spec)
+    maze = regions.world.maze
+    assert {task.path_length: task.step_limit for task in regions.tasks} == limits
+    for task, (start, goal) in zip(regions.tasks, spec.seen + spec.unseen, strict=True):
+        scale = maze.scale
         expect = "seen" if (start, goal) in spec.seen else "unseen"
         assert task.expect == expect and task.name == f"r{start[0]}c{start[1]}-to-r{goal[0]}c{goal[1]}"
-        assert task.start == Region(tuple(world.maze.to_xy(start).tolist()), 0.25 * scale, 0.0)
-        assert task.goal == Region(tuple(world.maze.to_xy(goal).tolist()), 0.25 * scale, RADIUS)
+        assert task.start == Region(tuple(maze.to_xy(start).tolist()), 0.25 * scale, 0.0)
+        assert task.goal == Region(tuple(maze.to_xy(goal).tolist()), 0.25 * scale, RADIUS)
 
 
 def test_the_speeds_and_steps_of_both_bodies():
     """What limits, horizons and contradiction rates follow from."""
-    point, ant = make_world("pointmaze", "umaze"), make_world("antmaze", "umaze")
+    point, ant = world("pointmaze", "umaze"), world("antmaze", "umaze")
     assert (point.speed, point.control_step, point.maze.scale) == (3.0, 0.01, 1.0)
     assert (ant.speed, ant.control_step, ant.maze.scale) == (1.4, 0.05, 4.0)
 
@@ -66,13 +69,13 @@ def test_the_speeds_and_steps_of_both_bodies():
 def test_an_evaluated_episode_succeeds_within_45_centimetres_of_its_goal(apart, success):
     """Walkers go one metre in a step; the first of four brings them `apart` from the goal, and the rest beyond."""
     task = Task("t", Region((apart - 1, 0)), Region((0, 0)), "seen", step_limit=4)
-    (row,), _ = Evaluator(Line(), [task], episodes=1, seed=0, workers=1).evaluate(Recorder())
+    (row,), _ = make_evaluator([task], episodes=1).evaluate(Recorder())
     assert row["success"] == success and row["length"] == (1 if success else 4)
 
 
 def test_goals_of_evaluation_are_drawn_from_the_box_and_not_from_where_it_would_be_reached():
     task = Task("t", Region((0, 0), 0.5), Region((30, 3), 0.25, 2.0), "seen", step_limit=2)
-    evaluator = Evaluator(Line(), [task], episodes=200, seed=0, workers=1)
+    evaluator = make_evaluator([task], episodes=200)
     goals, starts = (np.array([getattr(request, key) for request in evaluator.requests]) for key in ("goal", "start"))
     assert 0.24 < np.abs(goals - [30, 3]).max() <= 0.25 and 0.47 < np.abs(starts).max() <= 0.5
     assert {request.limit for request in evaluator.requests} == {2}
@@ -80,13 +83,13 @@ def test_goals_of_evaluation_are_drawn_from_the_box_and_not_from_where_it_would_
 
 def test_evaluated_starts_and_goals_do_not_depend_on_how_many_episodes_or_other_tasks_there_are():
     tasks = [Task(str(i), Region((i, 0), 0.4), Region((i + 9, 0), 0.4), "seen", step_limit=2) for i in range(3)]
-    few = Evaluator(Line(), tasks[:2], episodes=3, seed=5, workers=1).requests
-    many = Evaluator(Line(), tasks, episodes=7, seed=5, workers=1).requests
+    few = make_evaluator(tasks[:2], episodes=3, seed=5).requests
+    many = make_evaluator(tasks, episodes=7, seed=5).requests
     for i in range(2):
         for episode in range(3):
             a, b = few[3 * i + episode], many[7 * i + episode]
             assert np.array_equal(a.start, b.start) and np.array_equal(a.goal, b.goal)
-    other = Evaluator(Line(), tasks, episodes=7, seed=6, workers=1).requests
+    other = make_evaluator(tasks, episodes=7, seed=6).requests
     assert not any(np.array_equal(a.start, b.start) for a, b in zip(many, other, strict=True))
 
 
@@ -99,8 +102,12 @@ class Sliders:
     def __init__(self, envs):
         self.observations = np.zeros((envs, 2), np.float32)
 
-    def reset(self, env, xy):
-        self.observations[env] = xy
+    @property
+    def achieved(self):
+        return self.observations
+
+    def reset(self, env, start):
+        self.observations[env] = start
 
     def step(self, actions, active):
         self.observations[active] += actions[active]
@@ -119,32 +126,35 @@ class Punctual:
         return np.where((steps + 1 == self.steps + self.late)[:, None], self.way, 0)
 
 
-def punctual(maze, steps, x):
+class Appointed(PointMaze):
     """A world in which bodies arrive when it is said."""
-    world = make_world("pointmaze", maze)
-    return SimpleNamespace(
-        name="pointmaze",
-        maze=world.maze,
-        envs=256,
-        speed=3.0,
-        control_step=0.01,
-        observation_dim=2,
-        action_dim=2,
-        simulate=Sliders,
-        behaviour=lambda envs: Punctual(envs, steps, x),
-    )
+
+    observation_space = Box(-np.inf, np.inf, (2,), np.float32)
+
+    def __init__(self, maze, make_behaviour):
+        super().__init__(maze)
+        self.behaviour = make_behaviour
+
+    def simulate(self, envs):
+        return Sliders(envs)
+
+
+def ceilings(spec, steps, x):
+    """What is found of a behaviour that arrives after so many steps; one more where it starts left of x."""
+    appointed = Appointed("umaze", lambda envs: Punctual(envs, steps, x))
+    return collect.measure_ceilings(benchmark(spec, appointed), 1)
 
 
 def test_a_ceiling_is_the_share_of_the_behaviours_episodes_that_arrive_within_the_tasks_own_limit():
     """Tasks of 250 steps and of 650. Half of the starts of a cell lie left of its middle."""
     spec = load("pointmaze_umaze_regions")
     names = [f"r{a[0]}c{a[1]}-to-r{b[0]}c{b[1]}" for a, b in spec.seen + spec.unseen]
-    everyone = factory.measure_ceilings(spec, punctual("umaze", 250, -9.0), 1)
+    everyone = ceilings(spec, 250, -9.0)
     assert everyone == dict.fromkeys(names, 1.0)
-    assert factory.measure_ceilings(spec, punctual("umaze", 650, 9.0), 1) == dict.fromkeys(names, 0.0)
-    late = factory.measure_ceilings(spec, punctual("umaze", 251, -9.0), 1)
+    assert ceilings(spec, 650, 9.0) == dict.fromkeys(names, 0.0)
+    late = ceilings(spec, 251, -9.0)
     assert late == {name: float(name in names[4:]) for name in names}
-    some = factory.measure_ceilings(spec, punctual("umaze", 250, -1.0), 1)  # the middle of the first column's cells
+    some = ceilings(spec, 250, -1.0)  # the middle of the first column's cells
     for name, ceiling in some.items():
         if name in names[:4] and name.startswith(("r1c1", "r3c1")):
             assert 0.25 < ceiling < 0.75 and ceiling * 50 == pytest.approx(round(ceiling * 50))
@@ -159,10 +169,10 @@ def test_the_ceilings_of_a_return_are_the_share_of_episodes_that_collect_the_tar
     assert spec.horizon == 250 and {value for _, value in targets} == {30.0, 100.0}
     best = max(reward.rate for reward in spec.rewards)
     for steps in (1, 150, 152, 230):
-        found = factory.measure_ceilings(spec, punctual("umaze", steps, -9.0), 1)
+        found = ceilings(spec, steps, -9.0)
         for name, ceiling in found.items():
             target = float(name.rsplit("-", 1)[1])
-            here = dict((reward.cell, reward.rate) for reward in spec.rewards).get(
+            here = dict((reward.place, reward.rate) for reward in spec.rewards).get(
                 tuple(map(int, name.split("-")[0].removeprefix("r").split("c"))), 0.0
             )
             collected = (steps - 1) * here + (250 - steps + 1) * best
@@ -171,47 +181,44 @@ def test_the_ceilings_of_a_return_are_the_share_of_episodes_that_collect_the_tar
 
 def test_another_seed_of_the_dataset_plans_other_episodes_and_other_ceilings():
     spec = load("pointmaze_umaze_regions")
-    world = make_world("pointmaze", "umaze")
-    first, second = (list(islice(factory.requests(replace(spec, seed=seed), world), 20)) for seed in (0, 1))
-    again = list(islice(factory.requests(spec, world), 20))
+    first, second = (list(islice(collect.requests(benchmark(replace(spec, seed=seed))), 20)) for seed in (0, 1))
+    again = list(islice(collect.requests(benchmark(spec)), 20))
     for a, b, c in zip(first, second, again, strict=True):
         assert np.array_equal(a.start, c.start) and np.array_equal(a.goal, c.goal)
         assert not np.array_equal(a.start, b.start) and not np.array_equal(a.goal, b.goal)
     # The noise on actions is drawn from the episode's own generator, so it is another one too.
     assert first[0].rng.random() == again[0].rng.random() != second[0].rng.random()
-    ceilings = [
-        factory.measure_ceilings(replace(spec, seed=seed), punctual("umaze", 250, -1.0), 1) for seed in (0, 1, 0)
-    ]
-    assert ceilings[0] == ceilings[2] != ceilings[1]
+    found = [ceilings(replace(spec, seed=seed), 250, -1.0) for seed in (0, 1, 0)]
+    assert found[0] == found[2] != found[1]
 
 
 def test_another_seed_of_the_dataset_collects_other_episodes():
     spec = replace(load("pointmaze_umaze_regions"), transitions=300)
-    world = make_world("pointmaze", "umaze")
-    hashes = [factory.collect(replace(spec, seed=seed), world, 1)[0].sha256 for seed in (0, 1, 0)]
+    collected = [collect.collect(benchmark(replace(spec, seed=seed)), 1) for seed in (0, 1, 0)]
+    hashes = [each.episodes.sha256 for each in collected]
     assert hashes[0] == hashes[2] != hashes[1]
 
 
 def test_every_context_takes_its_turn_and_keeps_to_its_cells():
     spec = load("pointmaze_dev_regions")
-    world = make_world("pointmaze", "dev")
-    for request in islice(factory.requests(spec, world), 60):
+    maze = Maze("dev", 1.0)
+    for request in islice(collect.requests(benchmark(spec)), 60):
         context = spec.contexts[request.number % 5]
-        start, goal = (tuple(world.maze.to_cells(xy).tolist()) for xy in (request.start, request.goal))
+        start, goal = (tuple(maze.to_cells(xy).tolist()) for xy in (request.start, request.goal))
         assert start in context.reset and goal in context.goal
         assert np.hypot(*(request.start - request.goal)) > RADIUS
-        metres = world.maze.distance(request.start[None], request.goal[None])[0]
+        metres = maze.distance(request.start[None], request.goal[None])[0]
         assert request.limit == int(np.ceil(3 * (metres + 0.5) / 0.03))
 
 
 @pytest.mark.parametrize("name, radius, jitter", [("antmaze", 1.0, 0.5), ("pointmaze", 0.1, 0.2)])
 def test_a_behaviour_turns_to_its_next_waypoint_within_its_radius_of_the_last(name, radius, jitter):
     """Along the top of the U-maze: first to the middle of the next cell, give or take the jitter, then to the goal."""
-    world = make_world(name, "umaze")
-    start, between, goal = (world.maze.to_xy(cell) for cell in ((1, 1), (1, 2), (1, 3)))
+    place = world(name, "umaze")
+    start, between, goal = (place.maze.to_xy(cell) for cell in ((1, 1), (1, 2), (1, 3)))
     jittered = []
     for seed in range(40):
-        behaviour = world.behaviour(1)
+        behaviour = place.behaviour(1)
         behaviour.begin(0, Request(0, start, goal, 10, np.random.default_rng(seed)))
         first = behaviour._waypoints.targets(start[None])[0]
         jittered.append(first - between)
@@ -226,20 +233,20 @@ def test_a_behaviour_turns_to_its_next_waypoint_within_its_radius_of_the_last(na
 
 @pytest.mark.parametrize("name", ["pointmaze", "antmaze"])
 def test_the_behaviour_arrives_well_within_its_limit_at_the_speed_that_limits_are_made_for(name):
-    world = make_world(name, "umaze")
-    start, goal = world.maze.to_xy((1, 1)), world.maze.to_xy((3, 3))
-    limit = factory.step_limit(world, 4 * world.maze.scale)
+    place = world(name, "umaze")
+    start, goal = place.maze.to_xy((1, 1)), place.maze.to_xy((3, 3))
+    limit = step_limit(place, 4 * place.maze.scale)
     requests = [Request(i, start, goal, limit, np.random.default_rng(i)) for i in range(4)]
-    ended = list(run([VectorRollout(world.simulate(4), world.behaviour(4))], requests, RADIUS))
+    ended = list(run([VectorRollout(place.simulate(4), place.behaviour(4))], requests, place.goal_space.success))
     assert all(trajectory.reached for trajectory in ended)
     assert 0.15 * limit < np.mean([len(trajectory.actions) for trajectory in ended]) < 0.5 * limit
 
 
 @pytest.mark.parametrize("name, std", [("antmaze", 0.2), ("pointmaze", 0.5)])
 def test_the_behaviours_actions_have_gaussian_noise_of_their_own_width(name, std):
-    world = make_world(name, "umaze")
-    start, goal = world.maze.to_xy((1, 1)), world.maze.to_xy((1, 3))
-    behaviour = world.behaviour(1)
+    place = world(name, "umaze")
+    start, goal = place.maze.to_xy((1, 1)), place.maze.to_xy((1, 3))
+    behaviour = place.behaviour(1)
     behaviour.begin(0, Request(0, start, goal, 2000, np.random.default_rng(0)))
     values = np.array([behaviour._noise.at(np.array([step]))[0] for step in range(2000)])
     assert values.std() == pytest.approx(std, rel=0.05) and abs(values.mean()) < 0.1 * std
@@ -381,14 +388,13 @@ def test_a_maze_knows_where_its_cells_are():
 def test_episodes_that_never_arrive_are_left_out_and_each_kept_one_has_its_own_context():
     """Of starts right of x = 0.2 none arrives: limits are of three times the way, and these take a step more."""
     spec = replace(load("pointmaze_umaze_regions"), transitions=5000)
-    world = punctual("umaze", 40, -9.0)
-    world.behaviour = lambda envs: Sluggish(envs)
-    episodes, contexts, behaviour = factory.collect(spec, world, workers=1)
-    requests = list(islice(factory.requests(spec, world), behaviour["attempts"]))
+    sluggish = benchmark(spec, Appointed("umaze", Sluggish))
+    episodes, terminated, behaviour = collect.collect(sluggish, workers=1)
+    requests = list(islice(collect.requests(sluggish), behaviour["attempts"]))
     kept = [request for request in requests if request.start[0] <= 0.2]
     assert 0 < len(kept) < len(requests)
     assert episodes.observations[episodes.first].numpy() == pytest.approx(np.array([p.start for p in kept]), abs=1e-6)
-    assert contexts.tolist() == [request.number % 4 for request in kept]
+    assert episodes.info["context"].tolist() == [request.number % 4 for request in kept] and terminated.all()
     assert behaviour["success"] == pytest.approx(len(kept) / len(requests), abs=1e-4)
     assert episodes.lengths.tolist() == [40] * len(kept)
     assert episodes.rewards[episodes.last - 1].tolist() == [1.0] * len(kept)
@@ -412,23 +418,18 @@ def test_another_seed_of_the_dataset_is_cut_at_other_places(tmp_path, monkeypatc
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     walk = [line(-1, 1, 1.0), line(-1, 1, -1.0)] * 4
     whole = make_episodes(walk, [np.zeros(len(xy) - 1) for xy in walk])
-    contexts = np.zeros(len(walk), np.int64)
-    monkeypatch.setattr(factory, "collect", lambda spec, world, workers: (whole, contexts, {"attempts": 8}))
-    monkeypatch.setattr(factory, "measure_ceilings", lambda spec, world, workers: {})
-    monkeypatch.setattr(factory, "_certify", certified)
+    contexts = {"context": torch.zeros(len(walk), dtype=torch.int64)}
+    made = collect.Collected(whole.with_info(contexts), np.zeros(len(walk), bool), {"attempts": 8})
+    monkeypatch.setattr(store, "collect", lambda benchmark, workers: made)
+    monkeypatch.setattr(store, "measure_ceilings", lambda benchmark, workers: {})
     spec = replace(load("pointmaze_umaze_cut3"), split="minecut3", cut=15, unseen=(), seen=())
     lengths = []
     for seed in (0, 1, 2):
         cut = replace(spec, seed=seed)
-        factory.generate(cut, workers=1)
+        store.generate(benchmark(cut), workers=1)
         lengths.append(minari.read(cut.name).lengths.tolist())
         assert minari.read(cut.name).transitions_sha256 == whole.transitions_sha256
     assert len({tuple(of) for of in lengths}) == 3
-
-
-def certified(spec, world, episodes, ceilings):
-    achieved = Achieved.of_episodes(episodes, at_columns((0, 1)))
-    return GOALS.certify(Audited(spec.name, episodes.sha256, achieved, [], world.maze, RADIUS, 1))
 
 
 # ---- The point's controller ----------------------------------------------------------------------------------------
@@ -436,9 +437,9 @@ def certified(spec, world, episodes, ceilings):
 
 def test_the_points_controller_is_pulled_to_its_waypoint_and_braked_by_its_velocity():
     """Ten times the way that is left, minus the velocity, plus the noise, at most 1 in size."""
-    world = make_world("pointmaze", "umaze")
-    here = world.maze.to_xy((1, 1))
-    behaviour = world.behaviour(1)
+    place = world("pointmaze", "umaze")
+    here = place.maze.to_xy((1, 1))
+    behaviour = place.behaviour(1)
     goal = np.add(here, [0.05, -0.03])
     behaviour.begin(0, Request(0, here, goal, 10, np.random.default_rng(0)))
     behaviour._noise._values[:] = 0.1
@@ -450,17 +451,17 @@ def test_the_points_controller_is_pulled_to_its_waypoint_and_braked_by_its_veloc
 
 
 def test_an_episodes_last_waypoint_is_its_goal_and_not_the_middle_of_its_cell():
-    world = make_world("pointmaze", "umaze")
-    start, goal = world.maze.to_xy((1, 1)), np.add(world.maze.to_xy((1, 2)), [0.2, -0.15])
-    behaviour = world.behaviour(1)
+    place = world("pointmaze", "umaze")
+    start, goal = place.maze.to_xy((1, 1)), np.add(place.maze.to_xy((1, 2)), [0.2, -0.15])
+    behaviour = place.behaviour(1)
     behaviour.begin(0, Request(0, start, goal, 10, np.random.default_rng(0)))
     assert np.array_equal(behaviour._waypoints.targets(start[None])[0], goal)
 
 
 def test_the_environment_bounds_the_points_velocity_at_five_metres_a_second():
-    world = make_world("pointmaze", "dev")
-    simulation = world.simulate(1)
-    simulation.reset(0, world.maze.to_xy((1, 1)))
+    place = world("pointmaze", "dev")
+    simulation = place.simulate(1)
+    simulation.reset(0, place.maze.to_xy((1, 1)))
     simulation._state[0, 3:] = 20.0, 0.0
     before = simulation.observations[0, 0]
     simulation.step(np.zeros((1, 2), np.float32), np.ones(1, bool))
@@ -517,10 +518,9 @@ def test_who_attains_a_return_from_its_start_does_not_count_as_attaining_it_else
 
 def test_what_a_policy_is_asked_for_is_whole_at_its_first_step_even_where_a_step_pays():
     """A walker that begins in what pays has earned nothing yet; its first step leads out, its last into the other."""
-    rewards = Rewards([RewardRegion(Region((0.0, 0.0), 0.2), 2.0), RewardRegion(Region((3.0, 0.0), 0.2), 5.0)], 10.0, 3)
-    task = ReturnTask("t", Region((0.0, 0.0)), 5.0, 3, "seen")
+    objective = returns_of([((0, 0), 2.0), ((3, 0), 5.0)], [((0, 0), 5.0)], 3)
     policy = Recorder()
-    rows, _ = Evaluator(Line(), [task], episodes=1, seed=0, workers=1, rewards=rewards).evaluate(policy)
+    rows, _ = make_evaluator(objective.tasks, episodes=1, objective=objective, scale=10.0).evaluate(policy)
     asked = [conditions[0, 0].item() for _, conditions in policy.shown]
     assert asked == pytest.approx([0.5, 0.5, 0.5])
     assert (rows[0]["return"], rows[0]["success"]) == (5.0, True)

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from conftest import benchmark
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
-from stitchrl.factory import requests
 
-from stitchrl.types import Context, DatasetSpec
-from stitchrl.worlds import SUCCESS_RADIUS, make_world
+from stitchrl.benchmark.collect import requests
+from stitchrl.spec import Context, DatasetSpec
 from stitchrl.worlds.maze.maps import Maze
 from stitchrl.worlds.rollout import Trajectory, VectorRollout, run
 
@@ -31,17 +31,20 @@ PROCESSORS = {
 HASHES = """
 import json, sys
 import torch
-from stitchrl.factory import collect
-from stitchrl.worlds.maze.maps import Maze
-from stitchrl.types import Context, DatasetSpec
+from stitchrl.benchmark.benchmark import Benchmark
+from stitchrl.benchmark.collect import collect
+from stitchrl.objectives import make_objective
+from stitchrl.settings import world_settings
+from stitchrl.spec import Context, DatasetSpec
 from stitchrl.worlds import make_world
 
 torch.set_num_threads(1)
-cells = tuple(Maze("umaze", 1.0).cells)
 found = {}
-for world, transitions in (("antmaze", 1000), ("pointmaze", 5000)):
-    spec = DatasetSpec(world, "umaze", "joined", (Context(cells, cells),), (), (), transitions=transitions)
-    found[world] = collect(spec, make_world(world, "umaze"), 1)[0].sha256
+for name, transitions in (("antmaze", 1000), ("pointmaze", 5000)):
+    world = make_world(world_settings(name), "umaze")
+    cells = tuple(world.places)
+    spec = DatasetSpec(name, "umaze", "joined", (Context(cells, cells),), (), (), transitions=transitions)
+    found[name] = collect(Benchmark(spec, world, make_objective(spec, world)), 1).episodes.sha256
 print(json.dumps(found))
 """
 
@@ -61,12 +64,12 @@ def test_the_data_do_not_depend_on_the_processor() -> None:
 
 def collected(world_name: str, envs: int, workers: int, episodes: int) -> list[Trajectory]:
     """The first episodes of a dataset in the order of their numbers."""
-    world = make_world(world_name, "umaze")
     cells = tuple(Maze("umaze", 1.0).cells)
-    spec = DatasetSpec(world_name, "umaze", "joined", (Context(cells, cells),), (), ())
-    requested = [request for request, _ in zip(requests(spec, world), range(episodes), strict=False)]
+    everywhere = benchmark(DatasetSpec(world_name, "umaze", "joined", (Context(cells, cells),), (), ()))
+    world = everywhere.world
+    requested = [request for request, _ in zip(requests(everywhere), range(episodes), strict=False)]
     rollouts = [VectorRollout(world.simulate(envs), world.behaviour(envs)) for _ in range(workers)]
-    return sorted(run(rollouts, requested, SUCCESS_RADIUS), key=lambda trajectory: trajectory.request.number)
+    return sorted(run(rollouts, requested, world.goal_space.success), key=lambda trajectory: trajectory.request.number)
 
 
 @pytest.mark.parametrize(("world", "wide"), [("antmaze", 13), ("pointmaze", 24)])
@@ -78,14 +81,13 @@ def test_the_data_do_not_depend_on_lanes_and_workers(world: str, wide: int) -> N
 
 
 def test_the_ants_noiseless_actions_are_multiples_of_the_grid() -> None:
-    world = make_world("antmaze", "umaze")
+    line = benchmark(DatasetSpec("antmaze", "umaze", "joined", (Context(((1, 1),), ((3, 1),)),), (), ()))
+    world = line.world
     behaviour, simulation = world.behaviour(4), world.simulate(4)
     behaviour._noise._std = 0.0
     for env in range(4):
         rng = np.random.default_rng(env)
-        request = next(
-            requests(DatasetSpec("antmaze", "umaze", "joined", (Context(((1, 1),), ((3, 1),)),), (), ()), world)
-        )
+        request = next(requests(line))
         simulation.reset(env, request.start)
         behaviour.begin(env, request._replace(rng=rng))
     found = []

@@ -11,9 +11,10 @@ from conftest import command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_resume import condition, interrupt
 
-from stitchrl import __main__, experiment
+from stitchrl import __main__, experiment, training
 from stitchrl.data.paths import Stitch
 from stitchrl.evaluate import Evaluator
+from stitchrl.instruments.augmentation import Augmentation
 from stitchrl.learner import Learner
 from stitchrl.log import Log
 
@@ -63,7 +64,7 @@ def test_a_signal_has_the_run_save_what_it_reached_and_go_on_to_the_same_numbers
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """One run is stopped by one signal after another: in what is done, in the n-th call; where it then stands."""
-    monkeypatch.setattr(experiment, "LOG_EVERY", 4)
+    monkeypatch.setattr(training, "LOG_EVERY", 4)
     assert start(monkeypatch, "whole") == 0
     stops = [
         (Learner, "update", 4, 4),  # in an update, which is done as a whole
@@ -95,9 +96,7 @@ def test_a_signal_has_the_run_save_what_it_reached_and_go_on_to_the_same_numbers
     assert status(tmp_path / "broken")["status"] == "finished"
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"), [(experiment, "open_dataset"), (Stitch, "assign"), (experiment, "measure_augmentation")]
-)
+@pytest.mark.parametrize(("owner", "name"), [(experiment, "open_dataset"), (Stitch, "assign"), (Augmentation, "bind")])
 def test_before_training_there_is_nothing_to_save_and_the_status_is_right(
     owner: object, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -133,7 +132,7 @@ def test_tensorboard_shows_every_value_once_after_a_run_was_killed_and_went_on(
     owner: object, name: str, call: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The first kill comes just after the evaluation at 10, whose checkpoint was saved before it."""
-    monkeypatch.setattr(experiment, "LOG_EVERY", 5)
+    monkeypatch.setattr(training, "LOG_EVERY", 5)
 
     with monkeypatch.context() as here, pytest.raises(KeyboardInterrupt):
         interrupt(here, owner, name, call)  # as a kill does, of which nothing is told

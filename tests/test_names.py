@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import command, make_episodes, random_walks
+from conftest import benchmark, command, make_episodes, random_walks
 from test_configuration import DATASETS
 from test_configuration import spec as load
 
-from stitchrl import factory, generate, official
+from stitchrl import generate
 from stitchrl.audit.achieved import Achieved, at_columns
 from stitchrl.audit.certificate import Audited
 from stitchrl.audit.goals import GOALS
+from stitchrl.benchmark import official
+from stitchrl.benchmark import store as stores
 from stitchrl.data.formats import minari, open_source, write
 from stitchrl.data.formats.source import of_episodes
-from stitchrl.types import DatasetSpec, Region, Task
+from stitchrl.spec import DatasetSpec
+from stitchrl.types import Region, Task
 from stitchrl.worlds.maze.maps import Maze
 
 SMALL = ("dataset.transitions=3000", "dataset.min_episodes=1", "workers=1")
@@ -100,7 +103,7 @@ def test_both_commands_refuse_a_copied_file_that_keeps_its_split_before_anything
         "another length; give yours another dataset.split"
     )
     with pytest.raises(ValueError, match="another length"):
-        factory.open_dataset(replace(load("pointmaze_umaze_regions"), length=40), workers=1)
+        stores.open_dataset(benchmark(replace(load("pointmaze_umaze_regions"), length=40)), workers=1)
     assert not Path("store").exists()
 
 
@@ -131,11 +134,11 @@ def test_what_is_no_dataset_of_ours_is_never_overwritten(store: Path) -> None:
     shutil.rmtree(store)
     write(f"stitchrl/{STORED}", of_episodes("x", make_episodes(random_walks(3, 5)), {}))
     with pytest.raises(ValueError, match="holds something else than a dataset of stitchrl's; remove it"):
-        factory.generate(spec, workers=1)
+        stores.generate(benchmark(spec), workers=1)
     shutil.rmtree(store)
     (store / "papers").mkdir(parents=True)
     with pytest.raises(ValueError, match="is there and is no Minari dataset; it is never replaced"):
-        factory.generate(spec, workers=1)
+        stores.generate(benchmark(spec), workers=1)
     assert (store / "papers").is_dir()
 
 
@@ -161,11 +164,11 @@ def test_a_stored_dataset_is_judged_by_what_is_asked_for_now(
 ) -> None:
     """A bug once: 'stored with other contexts', although min_episodes decides nothing that is stored."""
     at_one = replace(load("pointmaze_umaze_regions"), transitions=3_000, min_episodes=1)
-    opened = factory.open_dataset(at_one, workers=1)
+    opened = stores.open_dataset(benchmark(at_one), workers=1)
     counts = {task["name"]: task["ordered"] for task in opened.certificate.tasks if task["expect"] == "seen"}
     assert opened.certificate.passed and min(counts.values()) > 1
     strict = max(counts.values()) + 1
-    judged = factory.open_dataset(replace(at_one, min_episodes=strict, control=True), workers=1)
+    judged = stores.open_dataset(benchmark(replace(at_one, min_episodes=strict, control=True)), workers=1)
     assert judged.episodes.sha256 == opened.episodes.sha256
     assert judged.certificate.control and judged.manifest["spec"]["min_episodes"] == strict
     assert {t["name"]: t["status"] for t in judged.certificate.tasks if t["expect"] == "seen"} == dict.fromkeys(
@@ -183,7 +186,7 @@ def test_a_damaged_certificate_is_named_in_one_line(store: Path) -> None:
     values["certificate"] = json.dumps({"tasks": [{"name": "x"}]})
     path.write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(ValueError, match=f"{store}: expected a manifest and a certificate of stitchrl's"):
-        factory.open_dataset(replace(load("pointmaze_umaze_regions"), transitions=3_000), workers=1)
+        stores.open_dataset(benchmark(replace(load("pointmaze_umaze_regions"), transitions=3_000)), workers=1)
 
 
 # What a dataset was made from
@@ -208,39 +211,39 @@ def put_source(seed: int, count: int = 30) -> None:
 def test_a_source_that_has_changed_since_is_noticed_and_one_that_was_only_touched_is_not(source: str) -> None:
     put_source(seed=0)
     spec = adopted(source=source)
-    before = factory.open_dataset(spec, workers=1).episodes.sha256
+    before = stores.open_dataset(benchmark(spec), workers=1).episodes.sha256
     put_source(seed=0)  # the same data in new files
-    assert factory.open_dataset(spec, workers=1).episodes.sha256 == before
+    assert stores.open_dataset(benchmark(spec), workers=1).episodes.sha256 == before
     put_source(seed=1)
     with pytest.raises(ValueError, match=f"made from {source}, which has changed since; remove it to have it made"):
-        factory.open_dataset(spec, workers=1)
-    factory.generate(spec, workers=1)  # asks for it
-    assert factory.open_dataset(spec, workers=1).episodes.sha256 != before
+        stores.open_dataset(benchmark(spec), workers=1)
+    stores.generate(benchmark(spec), workers=1)  # asks for it
+    assert stores.open_dataset(benchmark(spec), workers=1).episodes.sha256 != before
 
 
 def test_a_change_behind_the_rows_that_were_taken_is_none_and_a_source_that_is_gone_is_none() -> None:
     put_source(seed=0)
     spec = adopted(transitions=60)
-    before = factory.open_dataset(spec, workers=1).episodes.sha256
+    before = stores.open_dataset(benchmark(spec), workers=1).episodes.sha256
     episodes = open_source("theirs.hdf5").read()
     fewer = make_episodes([episodes.observations[a : b + 1, :2].numpy() for a, b in zip(
         episodes.first[:25], episodes.last[:25], strict=True)])  # fmt: skip
     fewer.actions[: len(fewer)] = episodes.actions[: len(fewer)]
     write("theirs.hdf5", of_episodes("x", fewer, {}))
-    assert factory.open_dataset(spec, workers=1).episodes.sha256 == before
+    assert stores.open_dataset(benchmark(spec), workers=1).episodes.sha256 == before
     os.remove("theirs.hdf5")
-    assert factory.open_dataset(spec, workers=1).episodes.sha256 == before
+    assert stores.open_dataset(benchmark(spec), workers=1).episodes.sha256 == before
 
 
 def test_what_ended_anothers_episodes_is_kept_and_where_it_is_not_known_that_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     put_source(seed=0)
-    opened = factory.open_dataset(adopted(source="lab/theirs-v0", transitions=100), workers=1)
+    opened = stores.open_dataset(benchmark(adopted(source="lab/theirs-v0", transitions=100)), workers=1)
     assert opened.terminated.tolist() == [i % 3 == 0 for i in range(len(opened.terminated))]
     assert "truncated" not in capsys.readouterr().err
     write("theirs.npz", of_episodes("x", open_source("theirs.hdf5").read(), {}))
-    opened = factory.open_dataset(adopted(source="theirs.npz", split="others"), workers=1)
+    opened = stores.open_dataset(benchmark(adopted(source="theirs.npz", split="others")), workers=1)
     assert not opened.terminated.any()
     assert "all episodes are truncated, since nothing is known of what ended them" in capsys.readouterr().err
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import command
-from test_evaluate import WORLD, Walkers
+from test_evaluate import LINE, Walkers
 from test_learner import make_batches, make_learner, train
 from torch import Tensor
 
-from stitchrl import __main__, experiment
+from stitchrl import __main__, training
 from stitchrl.agents.gcbc import GCBC
 from stitchrl.evaluate import PolicyController
 from stitchrl.finite import NotFinite, check_finite
+from stitchrl.objectives.goal import GoalConditioning
+from stitchrl.types import LossResult
 from stitchrl.worlds.rollout import Request, VectorRollout, run
 
 RUN = ["dataset.transitions=20000", "dataset.min_episodes=5", "workers=1", "steps=60", "hydra.run.dir=run"]
@@ -30,7 +32,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, change) -> None:
 
     def loss(self: GCBC, batch, rng):
         calls.append(None)
-        return change(*original(self, batch, rng), len(calls))
+        return LossResult(*change(*original(self, batch, rng), len(calls)))
 
     monkeypatch.setattr(GCBC, "loss", loss)
 
@@ -76,11 +78,12 @@ def test_the_update_is_named_exactly_though_it_is_noticed_later_and_the_good_che
 
 @folder
 def test_a_logged_value_that_is_not_finite_fails_the_run_though_the_loss_is_finite(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(experiment, "LOG_EVERY", 7)
+    monkeypatch.setattr(training, "LOG_EVERY", 7)
     spoil(monkeypatch, lambda loss, parts, number: (loss, parts | {"odd": math.nan if number > 12 else 0.5}))
     assert command(__main__, monkeypatch, *RUN) == 2
     assert failed(capsys, tmp_path) == "update 14: train/odd is nan; finite numbers expected"
-    (row,) = map(json.loads, (tmp_path / "run" / "train.jsonl").read_text().splitlines())
+    rows = map(json.loads, (tmp_path / "run" / "train.jsonl").read_text().splitlines())
+    (row,) = (row for row in rows if "train/odd" in row)
     assert (row["step"], row["train/odd"]) == (7, 0.5)  # and a metric need not be a tensor
 
 
@@ -170,6 +173,6 @@ def test_what_a_policy_does_in_a_lane_that_is_not_in_use_does_not_matter():
         return actions
 
     request = Request(0, np.zeros(2), np.array([100.0, 0]), limit=4, rng=np.random.default_rng(0))
-    rollout = VectorRollout(Walkers(4), PolicyController(policy, WORLD, 4))
-    (trajectory,) = run([rollout], [request], radius=0.45)
+    rollout = VectorRollout(Walkers(4), PolicyController(policy, LINE, GoalConditioning(LINE, 4)))
+    (trajectory,) = run([rollout], [request], LINE.goal_space.success)
     assert (trajectory.actions == 1).all()

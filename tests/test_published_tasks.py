@@ -6,12 +6,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from stitchrl.factory import make_return_tasks, make_tasks
+from conftest import benchmark
 from test_configuration import CONF, load
 
 from stitchrl.audit.certificate import tasks_sha256
-from stitchrl.types import DatasetSpec
-from stitchrl.worlds import make_world
+from stitchrl.spec import DatasetSpec
 from stitchrl.worlds.maze.maps import Maze
 
 PUBLISHED = Path(__file__).parent.parent / "datasets"
@@ -43,8 +42,7 @@ def test_a_committed_dataset_is_of_what_its_file_says(name: str) -> None:
 def test_the_tasks_of_a_committed_certificate_are_those_that_are_evaluated(name: str) -> None:
     certificate = read(name, "certificate")
     spec = spec_of(read(name, "manifest")["spec"])
-    world = make_world(spec.world, spec.maze)
-    tasks = make_return_tasks(spec, world) or make_tasks(spec, world)
+    tasks = benchmark(spec).tasks
     assert [task.name for task in tasks] == [task["name"] for task in certificate["tasks"]]
     assert tasks_sha256(tasks) == certificate["tasks_sha256"]
     assert certificate["epsilon"] == 0.45 and certificate["min_episodes"] == spec.min_episodes

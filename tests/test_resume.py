@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import command
 
-from stitchrl import __main__, experiment
+from stitchrl import __main__, training
 from stitchrl.evaluate import Evaluator
 from stitchrl.learner import Learner
 
@@ -66,9 +66,9 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: i
 def test_an_interrupted_run_ends_with_the_same_numbers(
     owner: object, name: str, calls: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(experiment, "LOG_EVERY", 4)
+    monkeypatch.setattr(training, "LOG_EVERY", 4)
     assert start(monkeypatch, "whole") == 0
-    monkeypatch.setattr(experiment, "CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 0.0)
     for call in calls:
         with monkeypatch.context() as here, pytest.raises(KeyboardInterrupt):
             interrupt(here, owner, name, call)

@@ -9,9 +9,10 @@ import pytest
 from conftest import command
 from test_resume import condition, interrupt
 
-from stitchrl import __main__, experiment
-from stitchrl.evaluate import CALIBRATION, Evaluator
+from stitchrl import __main__, training
+from stitchrl.evaluate import Evaluator
 from stitchrl.learner import Learner
+from stitchrl.objectives.returns import CALIBRATION, CollectReturn
 from stitchrl.report.__main__ import main as report
 
 SMALL = ["dataset.transitions=20000", "dataset.min_episodes=5", "workers=1"]
@@ -73,15 +74,21 @@ GOALS = ["dataset=pointmaze_umaze_regions"]
             ["agent=hiql"],
             "agent hiql: conditioned on goals, but dataset pointmaze-umaze-returns-n20000-v0 asks for ret",
         ),
-        (["agent=gcbc", "agent.goal_columns=[0,1]"], "agent gcbc: conditioned on goals, but dataset"),
-        (["agent=gciql", "agent.goal_columns=null"], "agent.goal_columns: null given, expected a list"),
-        (["agent=gcbc_egocentric"], "agent.orientation: [3, 4, 5, 6] given; a return lies nowhere"),
+        (
+            ["agent=gcbc", "agent.goal=observation"],
+            "agent.goal: 'observation' given, but the condition is a vector",
+        ),
+        (
+            ["agent=gciql"],
+            "agent gciql: conditioned on goals, but dataset pointmaze-umaze-returns-n20000-v0",
+        ),
+        (["agent=gcbc_egocentric"], "agent.orientation: [3, 4, 5, 6] given; the condition lies nowhere"),
         (
             [*GOALS, "agent=iql"],
             "agent iql: learns from rewards, but dataset pointmaze-umaze-regions-n20000-v0 asks for",
         ),
         (["agent=iql", "goals=stitch"], "agent iql: told nothing of what lies ahead, goals=stitch changes nothing"),
-        ([*GOALS, "agent=dt", "agent.goal_columns=null"], "agent dt: conditioned on returns, but dataset"),
+        ([*GOALS, "agent=td3bc"], "agent td3bc: learns from rewards, but dataset pointmaze-umaze-regions-n20000-v0"),
     ],
 )
 def test_an_agent_that_cannot_do_with_what_is_asked_for_is_refused_in_one_line(
@@ -98,8 +105,8 @@ def test_a_run_on_returns_that_is_interrupted_again_and_again_ends_with_the_same
     """In training, in the second evaluation, and in the calibration."""
     arguments = [*DT, "goals=stitch"]
     assert start(monkeypatch, "whole", *arguments) == 0
-    monkeypatch.setattr(experiment, "CHECKPOINT_EVERY", 0.0)
-    for owner, name, call in ((Learner, "update", 7), (Evaluator, "evaluate", 2), (experiment, "calibrate", 1)):
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 0.0)
+    for owner, name, call in ((Learner, "update", 7), (Evaluator, "evaluate", 2), (CollectReturn, "calibration", 1)):
         with monkeypatch.context() as here, pytest.raises(KeyboardInterrupt):
             interrupt(here, owner, name, call)
             start(here, "broken", *arguments)

@@ -5,11 +5,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from conftest import make_episodes, random_walks
+from conftest import make_episodes, random_walks, world
 from test_learner import make_learner
 
 from stitchrl.data.batches import BatchSampler
 from stitchrl.data.paths import Future
+from stitchrl.objectives.goal import GoalRelabelling
 from stitchrl.seeds import stream
 
 PURPOSES = ("weights", "dropout", "losses", "batches", "paths", "clusters", "rows to fit clusters on")
@@ -32,7 +33,8 @@ def test_a_stream_is_the_same_every_time_and_in_every_process() -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_rows_and_paths_of_batches_are_drawn_from_streams_of_their_own(seed: int) -> None:
     episodes = make_episodes(random_walks(count=20, longest=12))
-    sampler = BatchSampler(episodes, Future().bind(episodes), make_learner().agent.needs, seed)
+    relabelling = GoalRelabelling(episodes, world("pointmaze", "umaze"))
+    sampler = BatchSampler(episodes, Future().bind(episodes), make_learner().agent.needs, seed, relabelling)
     generators = [sampler._rng, sampler._path_rng, torch.Generator().manual_seed(seed)]
     drawn = [torch.rand(100, generator=generator) for generator in generators]
     assert all(not torch.equal(one, other) for one, other in combinations(drawn, 2))

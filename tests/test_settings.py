@@ -7,14 +7,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from stitchrl import settings
-from stitchrl.command import CONF, checked, identity, plain
-from stitchrl.experiment import Settings
+from stitchrl.command import CONF, GIVEN, checked, identity, plain
 from stitchrl.learner import Precision
-from stitchrl.types import DatasetSpec
-from stitchrl.worlds import WORLDS
+from stitchrl.spec import DatasetSpec
+from stitchrl.training import Settings
+from stitchrl.types import Spaces
 from stitchrl.worlds.maze.maps import MAPS
 
 RETURNS = "dataset=pointmaze_umaze_returns"
+WORLDS = sorted(path.stem for path in (CONF / "world").glob("*.yaml"))
 AGENTS = sorted(path.stem for path in (CONF / "agent").glob("*.yaml"))
 
 
@@ -53,12 +54,12 @@ def refused(*overrides: str, name: str = "config") -> str:
         ("agent.lr=inf", "agent.lr: inf given, expected a number above 0"),
         ("agent.hidden_dims=[8,0]", "agent.hidden_dims[1]: 0 given, expected a whole number of 1 or more"),
         ("agent.hidden_dims=8", "agent.hidden_dims: 8 given, expected a list"),
-        ("agent.goal_columns=[-1]", "agent.goal_columns[0]: -1 given, expected a whole number of 0 or more"),
+        ("agent.hidden_columns=[-1]", "agent.hidden_columns[0]: -1 given, expected a whole number of 0 or more"),
         ("agent.actor_goals.current=2", "agent.actor_goals.current: 2 given, expected a number in [0, 1]"),
         ("agent.actor=1", "agent.actor: 1 given, expected a word"),
         ("+agent.leraning_rate=1", "agent.leraning_rate: 1 given, no such setting; there are hidden_dims, activation,"),
         ("+agent.batchsize=1", "agent.batchsize: 1 given, no such setting; the nearest is agent.batch_size"),
-        ("+agent.observation_dim=4", "agent.observation_dim: 4 given, no such setting"),
+        ("+agent.spaces=4", "agent.spaces: 4 given, no such setting"),
         ("agent._target_=nothing.Mine", "agent._target_: 'nothing.Mine' cannot be imported"),
         ("+goals.p=0.5", "goals.p: 0.5 given, no such setting"),
         ("+dataset.trasitions=5", "dataset.trasitions: 5 given, no such setting; the nearest is dataset.transitions"),
@@ -68,10 +69,10 @@ def refused(*overrides: str, name: str = "config") -> str:
         ("dataset.contexts=[{reset: all, gaol: all}]", "dataset.contexts[0].gaol: 'all' given, no such setting"),
         ("dataset.contexts=[{reset: some, goal: all}]", "dataset.contexts[0].reset: 'some' given"),
         ("dataset.contexts=[all]", "dataset.contexts[0]: 'all' given, expected the keys reset, goal"),
-        ("dataset.seen=[[[1,1],[1]]]", "dataset.seen[0][1]: [1] given, expected a list of 2"),
-        ("dataset.seen=[[[0,0],[1,1]]]", "dataset.seen: cell [0, 0] of maze 'umaze' is not a free cell"),
+        ("dataset.seen=[[[1,1],[1]]]", "dataset.seen: [1] is no free place of world pointmaze"),
+        ("dataset.seen=[[[0,0],[1,1]]]", "dataset.seen: [0, 0] is no free place of world pointmaze, maze 'umaze'"),
         ("dataset.split=a/b", "dataset.split: 'a/b' given, expected letters and digits"),
-        ("dataset.world=nope", "dataset.world: 'nope' is not one of pointmaze, antmaze"),
+        ("dataset.world=nope", "dataset.world: 'nope' given, but the world is 'pointmaze'"),
         ("dataset.maze=nope", "dataset.maze: 'nope' is not one of umaze, medium"),
         ("~seed", "seed: missing"),
     ],
@@ -87,7 +88,7 @@ def test_a_setting_that_cannot_be_is_named_with_what_was_expected(override: str,
             ["dataset=pointmaze_umaze_returns", "dataset.targets=[{start: [1,2], value: 1}]"],
             "dataset.targets[0].expect",
         ),
-        ([RETURNS, "dataset.rewards=[{cell: [1,1], rate: much}]"], "dataset.rewards[0].rate"),
+        ([RETURNS, "dataset.rewards=[{place: [1,1], rate: much}]"], "dataset.rewards[0].rate"),
         (["goals=stitch", "goals.p=0"], "goals.p: 0 given, expected a number in (0, 1]"),
         (["goals=stitch", "goals.hops=0"], "goals.hops: 0 given"),
         (["agent=gciql", "agent.discount=1"], "agent.discount: 1 given, expected a number in (0, 1)"),
@@ -125,6 +126,13 @@ def test_whole_numbers_are_whole_however_they_are_written_and_the_run_is_the_sam
     assert identity(values("steps=100001")) != identity(values("steps=100000"))
 
 
+def test_a_dataset_that_only_names_its_world_is_of_the_packages_own_one() -> None:
+    """A bug once: a sweep took such a run for another one than the run itself did."""
+    with_its_file, without = values("goals=stitch"), values("goals=stitch", "~world")
+    assert without == with_its_file and identity(checked(without)) == identity(without)
+    assert refused("~world", "dataset.world=nope") == f"dataset.world: 'nope' is not one of {', '.join(WORLDS)}"
+
+
 def test_what_decides_no_number_is_no_part_of_a_runs_identity() -> None:
     assert identity(values("again=true", "workers=3")) == identity(values())
 
@@ -154,8 +162,9 @@ def test_the_table_knows_what_there_is() -> None:
     assert known(settings.DATASET) == {field.name for field in fields(DatasetSpec)}
     assert known(settings.EXPERIMENT) == set(values())
     assert known(settings.GENERATE) == set(values(name="generate"))
+    with pytest.raises(ValueError, match=f"is not one of {', '.join(WORLDS)}$"):
+        settings.world_settings("?")
     for override, choices in (
-        ("dataset.world=?", WORLDS),
         ("dataset.maze=?", MAPS),
         ("precision=?", Precision.__args__),
     ):
@@ -166,7 +175,7 @@ def test_the_table_knows_what_there_is() -> None:
 class Mine:
     """A constructor as anybody may write it."""
 
-    def __init__(self, observation_dim, action_dim, lr=1e-3, alpha: str = "auto", wide: list[int] = (), **more):
+    def __init__(self, spaces, lr=1e-3, alpha: str = "auto", wide: list[int] = (), **more):
         pass
 
 
@@ -176,12 +185,12 @@ class Narrow(Mine):
 
 
 class Closed(Narrow):
-    def __init__(self, observation_dim: int, action_dim: int, depth: int):
-        super().__init__(observation_dim, action_dim, depth=depth)
+    def __init__(self, spaces: Spaces, depth: int):
+        super().__init__(spaces, depth=depth)
 
 
 def keywords(target, given: dict) -> dict:
-    return settings.keywords("agent", given, target, ("observation_dim", "action_dim"))
+    return settings.keywords("agent", given, target, GIVEN)
 
 
 def test_keywords_are_those_of_the_constructor_and_of_those_that_it_hands_them_on_to() -> None:

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import command, make_episodes
+from conftest import benchmark, command, make_episodes
 from test_returns import DT, SHORT
 
-from stitchrl import __main__, factory, generate
+from stitchrl import __main__, generate
 from stitchrl.audit import __main__ as audit
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import minari, write
 from stitchrl.data.formats.source import of_episodes
-from stitchrl.types import DatasetSpec, collected
-from stitchrl.worlds import make_world
+from stitchrl.spec import DatasetSpec
 from stitchrl.worlds.maze.maps import Maze
 
 
@@ -44,7 +43,7 @@ THEIRS = {
 }
 RETURNS = {
     "split": "returns-theirs",
-    "rewards": [{"cell": END, "rate": 1.0}],
+    "rewards": [{"place": END, "rate": 1.0}],
     "targets": [
         {"start": START, "value": 15, "expect": "unseen"},
         {"start": TURN, "value": 15, "expect": "seen"},
@@ -90,10 +89,10 @@ def test_returns_of_others_data_are_trained_for_and_paid_as_the_file_says(
     stored = minari.read("pointmaze-umaze-returns-theirs-v0")
     assert stored.sha256 == episodes.sha256, "states, actions and lengths as they are"
     spec = DatasetSpec.create(THEIRS | RETURNS, MAZE.cells)
-    rewards = factory.make_rewards(spec, make_world("pointmaze", "umaze"))
+    objective = benchmark(spec).objective
     for first, last in zip(stored.first, stored.last, strict=True):
         xy = stored.observations[first + 1 : last + 1, :2].numpy()
-        assert stored.rewards[first:last].sum() == pytest.approx(collected(rewards, xy))
+        assert stored.rewards[first:last].sum() == pytest.approx(objective.collected(xy))
         assert [bool(r) for r in stored.rewards[first:last]] == [(MAZE.to_cells(p) == END).all() for p in xy]
     assert torch.isnan(stored.rewards[stored.last]).all()
     card = Path("cards/pointmaze-umaze-returns-theirs-v0/README.md").read_text()

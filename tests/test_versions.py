@@ -34,7 +34,7 @@ def test_a_source_tree_that_is_not_installed_knows_its_version(tmp_path: Path) -
         "        raise metadata.PackageNotFoundError(name)\n"
         "    return known(name)\n"
         "metadata.version = version\n"
-        "from stitchrl import factory\n"
+        "from stitchrl.benchmark import store\n"
         "from stitchrl.versions import versions\n"
         "print(versions('stitchrl')['stitchrl'])\n"
     )

@@ -8,18 +8,19 @@ import mujoco
 import numpy as np
 import pytest
 import torch
+from conftest import world
 
-from stitchrl.worlds import WORLDS, make_world
+from stitchrl.worlds import make_world
 from stitchrl.worlds.maze.ant_controller import Actor, features, motors
 from stitchrl.worlds.rollout import Request, VectorRollout, run
 
 RADIUS = 0.45
-LANES = {"pointmaze": 4, "antmaze": 8}
+ENVS = {"pointmaze": 4, "antmaze": 8}
 LIMIT = {"pointmaze": 250, "antmaze": 50}
-both_bodies = pytest.mark.parametrize("name", WORLDS)
+both_bodies = pytest.mark.parametrize("name", ENVS)
 
 
-def make_plans(world, count, limit):
+def make_requests(world, count, limit):
     """Episodes between random cells, every third with too few steps to arrive."""
     requests = []
     for number in range(count):
@@ -32,13 +33,18 @@ def make_plans(world, count, limit):
 def run_behaviour(world, requests, envs, workers):
     """Trajectories of the world's behaviour by episode number."""
     rollouts = [VectorRollout(world.simulate(envs), world.behaviour(envs)) for _ in range(workers)]
-    ended = run(rollouts, requests, RADIUS)
+    ended = run(rollouts, requests, within)
     return {trajectory.request.number: trajectory for trajectory in ended}
+
+
+def within(achieved, goals):
+    """Success, of both bodies."""
+    return np.hypot(*(achieved - goals).T) <= RADIUS
 
 
 def same(a, b):
     """Whether two trajectories are equal to the last bit."""
-    arrays = zip((a.observations, a.actions), (b.observations, b.actions), strict=True)
+    arrays = zip((a.observations, a.achieved, a.actions), (b.observations, b.achieved, b.actions), strict=True)
     return a.reached == b.reached and all(np.array_equal(*pair) for pair in arrays)
 
 
@@ -46,8 +52,8 @@ def same(a, b):
 
 
 def test_the_points_simulation_equals_the_environments_step_against_walls():
-    world = make_world("pointmaze", "medium")
-    env, simulation, rng = world.environment(), world.simulate(envs=3), np.random.default_rng(0)
+    place = world("pointmaze", "medium")
+    env, simulation, rng = place.environment(), place.simulate(envs=3), np.random.default_rng(0)
     state, _ = env.reset(seed=0)
     simulation.reset(1, state["achieved_goal"])
     touching = 0
@@ -63,8 +69,8 @@ def test_the_points_simulation_equals_the_environments_step_against_walls():
 
 
 def test_the_ants_simulation_equals_the_environments_step_to_the_bit():
-    world = make_world("antmaze", "umaze")
-    env, simulation, rng = world.environment(), world.simulate(envs=2), np.random.default_rng(0)
+    place = world("antmaze", "umaze")
+    env, simulation, rng = place.environment(), place.simulate(envs=2), np.random.default_rng(0)
     state, _ = env.reset(seed=0)
     simulation.reset(1, env.reset_pos)
     for _ in range(100):
@@ -76,13 +82,13 @@ def test_the_ants_simulation_equals_the_environments_step_to_the_bit():
 
 
 @both_bodies
-def test_a_lane_that_is_reset_forgets_what_came_before(name):
-    world = make_world(name, "umaze")
-    simulation, rng = world.simulate(envs=1), np.random.default_rng(0)
-    actions = rng.uniform(-1, 1, (20, 1, world.action_dim)).astype(np.float32)
+def test_an_environment_that_is_reset_forgets_what_came_before(name):
+    place = world(name, "umaze")
+    simulation, rng = place.simulate(envs=1), np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (20, 1, *place.action_space.shape)).astype(np.float32)
     ends = []
     for _ in range(2):
-        simulation.reset(0, world.maze.to_xy((1, 1)))
+        simulation.reset(0, place.maze.to_xy((1, 1)))
         for action in actions:
             simulation.step(action, np.ones(1, bool))
         ends.append(simulation.observations.copy())
@@ -91,22 +97,29 @@ def test_a_lane_that_is_reset_forgets_what_came_before(name):
 
 @both_bodies
 def test_a_goal_observation_is_a_body_at_rest_at_the_goal(name):
-    world = make_world(name, "umaze")
-    simulation, xy = world.simulate(envs=1), world.maze.to_xy((3, 2))
+    place = world(name, "umaze")
+    simulation, xy = place.simulate(envs=1), place.maze.to_xy((3, 2))
     simulation.reset(0, xy)
-    assert np.array_equal(world.goal_observation(xy), simulation.observations[0])
+    assert np.array_equal(place.goal_observation(xy), simulation.observations[0])
 
 
 @both_bodies
 def test_making_an_environment_leaves_no_file_behind(name, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    make_world(name, "umaze").environment()
+    world(name, "umaze").environment()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_world_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"dataset\.world: 'humanoid'"):
-        make_world("humanoid", "umaze")
+    with pytest.raises(ValueError, match=r"dataset\.world: 'humanoid' is not one of antmaze, pointmaze"):
+        world("humanoid", "umaze")
+    with pytest.raises(ValueError, match=r"world\._target_: 'nolab\.World' cannot be imported"):
+        make_world({"_target_": "nolab.World"}, None)
+    point = {"_target_": "stitchrl.worlds.maze.point.PointMaze", "name": "pointmaze", "agents": {}}
+    with pytest.raises(ValueError, match=r"world: missing .* 'maze'; keywords of stitchrl\.worlds\.maze\.point"):
+        make_world(point, None)
+    with pytest.raises(ValueError, match=r"world: got an unexpected keyword argument 'gravity'"):
+        make_world(point | {"gravity": 1}, "umaze")
 
 
 # Episodes in envs
@@ -114,45 +127,46 @@ def test_an_unknown_world_is_refused_by_name():
 
 @both_bodies
 def test_two_workers_run_the_same_episodes_as_one(name):
-    world, envs = make_world(name, "umaze"), LANES[name]
-    one, two = (run_behaviour(world, make_plans(world, 7, LIMIT[name]), envs, workers) for workers in (1, 2))
+    place, envs = world(name, "umaze"), ENVS[name]
+    one, two = (run_behaviour(place, make_requests(place, 7, LIMIT[name]), envs, workers) for workers in (1, 2))
     assert one.keys() == two.keys() == set(range(7))
     assert all(same(one[number], two[number]) for number in one)
 
 
 def test_an_episode_does_not_depend_on_the_episodes_beside_it():
-    world = make_world("pointmaze", "umaze")
-    together = run_behaviour(world, make_plans(world, 7, 250), envs=4, workers=1)
+    place = world("pointmaze", "umaze")
+    together = run_behaviour(place, make_requests(place, 7, 250), envs=4, workers=1)
     for number in (1, 5):
-        alone = run_behaviour(world, [make_plans(world, 7, 250)[number]], envs=4, workers=1)
+        alone = run_behaviour(place, [make_requests(place, 7, 250)[number]], envs=4, workers=1)
         assert same(alone[number], together[number])
 
 
 def test_an_episode_ends_at_its_first_step_within_the_radius_or_at_its_limit():
-    world = make_world("pointmaze", "umaze")
-    trajectories = run_behaviour(world, make_plans(world, 12, 600), envs=4, workers=1).values()
-    for request, observations, actions, reached in trajectories:
+    place = world("pointmaze", "umaze")
+    trajectories = run_behaviour(place, make_requests(place, 12, 600), envs=4, workers=1).values()
+    for request, observations, achieved, actions, reached in trajectories:
+        assert np.array_equal(achieved, observations[:, :2])
         assert np.array_equal(observations[0], [*request.start.astype(np.float32), 0, 0])
         assert len(observations) == len(actions) + 1
-        within = np.hypot(*(observations[1:, :2] - request.goal).T) <= RADIUS
-        assert not within[:-1].any() and within[-1] == reached
+        arrived = np.hypot(*(observations[1:, :2] - request.goal).T) <= RADIUS
+        assert not arrived[:-1].any() and arrived[-1] == reached
         assert reached or len(actions) == request.limit
     assert {trajectory.reached for trajectory in trajectories} == {True, False}
 
 
-def test_more_lanes_than_episodes_are_no_matter():
-    world = make_world("pointmaze", "umaze")
-    assert run_behaviour(world, make_plans(world, 2, 50), envs=4, workers=1).keys() == {0, 1}
-    assert run_behaviour(world, [], envs=4, workers=1) == {}
+def test_more_environments_than_episodes_are_no_matter():
+    place = world("pointmaze", "umaze")
+    assert run_behaviour(place, make_requests(place, 2, 50), envs=4, workers=1).keys() == {0, 1}
+    assert run_behaviour(place, [], envs=4, workers=1) == {}
 
 
 class Statues:
     """Bodies that stay where they are."""
 
     def __init__(self):
-        self.observations = np.zeros((2, 2), np.float32)
+        self.observations = self.achieved = np.zeros((2, 2), np.float32)
 
-    def reset(self, env, xy): ...
+    def reset(self, env, start): ...
 
     def step(self, actions, active): ...
 
@@ -172,7 +186,7 @@ class Mime:
         return np.zeros((2, 1), np.float32)
 
 
-def many_plans(limit):
+def many_requests(limit):
     """As good as endless: to a place that no statue comes to."""
     return (Request(number, np.zeros(2), np.ones(2), limit, np.random.default_rng(0)) for number in range(100_000))
 
@@ -184,24 +198,24 @@ def all_stopped(requests, before):
 
 @pytest.mark.parametrize("failing", [0, 1])
 @pytest.mark.parametrize("limit", [3, 100_000], ids=["between episodes", "within an episode"])
-def test_a_failing_controller_stops_all_fleets_and_its_error_reaches_the_caller(failing, limit):
-    requests, before = many_plans(limit), set(threading.enumerate())
+def test_a_failing_controller_stops_all_rollouts_and_its_error_reaches_the_caller(failing, limit):
+    requests, before = many_requests(limit), set(threading.enumerate())
     controllers = [Mime(calls=5 if i == failing else float("inf")) for i in range(2)]
     with pytest.raises(RuntimeError, match="the controller failed"):
-        for trajectory in run([VectorRollout(Statues(), controller) for controller in controllers], requests, RADIUS):
+        for trajectory in run([VectorRollout(Statues(), controller) for controller in controllers], requests, within):
             assert len(trajectory.actions) == limit < 100_000  # the long ones are given up
     assert all_stopped(requests, before)
 
 
-def test_closing_the_episodes_early_stops_all_fleets():
-    requests, before = many_plans(limit=3), set(threading.enumerate())
-    ended = run([VectorRollout(Statues(), Mime()), VectorRollout(Statues(), Mime())], requests, RADIUS)
+def test_closing_the_episodes_early_stops_all_rollouts():
+    requests, before = many_requests(limit=3), set(threading.enumerate())
+    ended = run([VectorRollout(Statues(), Mime()), VectorRollout(Statues(), Mime())], requests, within)
     next(ended)
     ended.close()
     assert all_stopped(requests, before)
 
 
-def test_fewer_plans_than_lanes_are_shared_out_among_the_fleets():
+def test_fewer_requests_than_environments_are_shared_out_among_the_rollouts():
     class Noted(Mime):
         def __init__(self):
             super().__init__()
@@ -211,8 +225,8 @@ def test_fewer_plans_than_lanes_are_shared_out_among_the_fleets():
             self.envs.append(env)
 
     controllers = [Noted(), Noted()]
-    requests = itertools.islice(many_plans(limit=3), 3)
-    assert len(list(run([VectorRollout(Statues(), controller) for controller in controllers], requests, RADIUS))) == 3
+    requests = itertools.islice(many_requests(limit=3), 3)
+    assert len(list(run([VectorRollout(Statues(), controller) for controller in controllers], requests, within))) == 3
     assert [controller.envs for controller in controllers] == [[0, 1], [0]]
 
 
@@ -266,7 +280,7 @@ def random_ant(height):
 @pytest.fixture(scope="module")
 def model():
     """The ant in the dev maze, without its walls."""
-    model = make_world("antmaze", "dev").environment().model
+    model = world("antmaze", "dev").environment().model
     for geom in range(model.ngeom):
         if model.geom(geom).name.startswith("block"):
             model.geom_contype[geom] = model.geom_conaffinity[geom] = 0
