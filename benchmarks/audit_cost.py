@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from generation import processor
 
-from stitchrl.audit.certificate import certify
-from stitchrl.audit.positions import Positions
-from stitchrl.audit.survey import survey
+from stitchrl.audit.achieved import Achieved, at_columns
+from stitchrl.audit.certificate import Audited
+from stitchrl.audit.goals import GOALS
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import d4rl, ogbench
 from stitchrl.data.formats.source import Source
@@ -76,11 +76,12 @@ def measure(transitions: int) -> dict[str, float]:
         for i, (a, b) in enumerate(FAR)
     ]
     began = time.process_time()
-    positions, sha256 = Positions.of_source(source), source.sha256
+    achieved = Achieved.of_source(source, at_columns((0, 1)))
+    audited = Audited("synthetic", source.sha256, achieved, tasks, MAZE, 0.45, 50)
     read = time.process_time()
-    certificate = certify("synthetic", sha256, positions, tasks, MAZE, 0.45, 50, control=False)
+    certificate = GOALS.certify(audited)
     certified = time.process_time()
-    survey(source, positions, tasks, MAZE, 0.45, [task["segments_needed"] for task in certificate.tasks])
+    GOALS.survey(source, audited, certificate)
     assert all(task["status"] == "unseen" and task["segments_needed"] > 1 for task in certificate.tasks)
     return {
         "transitions": int(source.lengths.sum()),

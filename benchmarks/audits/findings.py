@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from stitchrl.audit.certificate import certify
-from stitchrl.audit.known import ANT_GOALS, OGBENCH
-from stitchrl.audit.positions import Positions
+from stitchrl.audit.achieved import Achieved, at_columns
+from stitchrl.audit.certificate import Audited
+from stitchrl.audit.goals import GOALS
 from stitchrl.data.episodes import Episodes
 from stitchrl.files import write, write_json
 from stitchrl.types import Region, Task
 from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
+from stitchrl.worlds.maze.known import ANT_GOALS, OGBENCH
 from stitchrl.worlds.maze.maps import Cell, Maze
 from stitchrl.worlds.rollout import Request, VectorRollout, run
 
@@ -138,8 +139,8 @@ def audit(protocol: Protocol) -> dict[str, Any]:
         Task(name(*pair), region(pair[0], 0.0), region(pair[1], SUCCESS_RADIUS), "unseen", maze.path_length(*pair))
         for pair in protocol.pairs
     ]
-    positions = Positions.of_episodes(episodes)
-    certificate = certify(protocol.name, episodes.sha256, positions, tasks, maze, SUCCESS_RADIUS, 50, False)
+    achieved = Achieved.of_episodes(episodes, at_columns((0, 1)))
+    certificate = GOALS.certify(Audited(protocol.name, episodes.sha256, achieved, tasks, maze, SUCCESS_RADIUS, 50))
     return {
         "dataset": protocol.name,
         "dataset_sha256": episodes.sha256,

@@ -95,7 +95,6 @@ def given(source: Source, chosen: Tasks) -> tuple[Judge, Audited]:
 
     # Of their own data others know best how many episodes are enough support: these counts are told, not judged.
     achieved = Achieved.of_source(source, at_columns(chosen.columns))
-    rewards = rewards_of(source, chosen.judge)
     return chosen.judge, Audited(
         source.name,
         source.sha256,
@@ -105,7 +104,8 @@ def given(source: Source, chosen: Tasks) -> tuple[Judge, Audited]:
         epsilon=EPSILON,
         min_episodes=MIN_EPISODES,
         min_support=0,
-        rewards=rewards,
+        rewards=rewards_of(source, chosen.judge),
+        walls_known=False,
     )
 
 

@@ -26,7 +26,7 @@ class Audited:
 
     Attributes:
         tasks: All of them of one kind, goals or returns.
-        walls: None where they are unknown.
+        walls: None where nothing is in the way, or walls are unknown.
         epsilon: Distance within which one episode is left for another. 0: achieved goals must be equal.
         min_episodes: How many episodes make a task seen.
         control: Whether the dataset was made to fail, or to be compared with.
@@ -39,6 +39,7 @@ class Audited:
         drawing: What stands in the way, as a world draws itself: `rectangles`, each [x, y, width, height], and
             `extent`, [x low, x high, y low, y high], in the plane of the first two numbers. None where it is unknown.
         rest: What observations hold beside the achieved goal, in words.
+        walls_known: Whether no walls means that nothing is in the way.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Audited:
     unit: str = ""
     drawing: dict[str, Any] | None = None
     rest: str = "the rest of the observation"
+    walls_known: bool = True
 
 
 class Column(NamedTuple):

@@ -90,9 +90,7 @@ def _failures(
         found.append(f"no chain of episodes {terms.chained} {_named(chainless)}, at epsilon {certificate.epsilon:g}")
     for key, does in terms.support.items():
         if few := [task for task in unseen if task[key] < certificate.min_support]:
-            found.append(
-                f"{_episodes(few, key, *does, only=True)}: {certificate.min_support} are needed to support a task"
-            )
+            found.append(f"{_episodes(few, key, *does, only=True)}: {certificate.min_support} are needed as support")
     return found
 
 
@@ -115,34 +113,36 @@ def _unseen(kept: Sequence[dict[str, Any]], unseen: Sequence[dict[str, Any]], te
     """That no episode does it for the unseen tasks that are unseen, and how many are needed."""
     if not kept:
         return []
-    if len(kept) < len(unseen):
-        which = f"the other unseen {terms.noun}" if len(kept) == 1 else f"the other {len(kept)} unseen {terms.noun}s"
-    elif len(kept) <= 2:
-        which = f"{'the' if len(kept) == 1 else 'either'} unseen {terms.noun}"
-    else:
-        which = f"any of the {len(kept)} unseen {terms.noun}s"
+    which = _which(len(kept), len(unseen), f"unseen {terms.noun}", "either", "any of the")
     text = f"no episode {terms.does}s {which}"
-    needed = sorted({task["segments_needed"] for task in kept if task["segments_needed"] is not None})
-    if not needed or any(task["segments_needed"] is None for task in kept):
+    needed = {task["segments_needed"] for task in kept}
+    if None in needed:
         return [text]
-    who = "it needs" if len(kept) == 1 else "each needs"
-    how_many = spelled(needed[-1]) if len(needed) == 1 else f"{NUMBERS[needed[0]]} to {spelled(needed[-1])}"
-    return [f"{text}; {who} {how_many}"]
+    least, most = min(needed), max(needed)
+    how_many = spelled(most) if least == most else f"{NUMBERS[least]} to {spelled(most)}"
+    return [f"{text}; {'it' if len(kept) == 1 else 'each'} needs {how_many}"]
 
 
 def _seen(certificate: Certificate, terms: Terms, short: Sequence[dict[str, Any]]) -> list[str]:
     """That enough episodes do it for the seen tasks that are seen."""
-    seen = [task for task in certificate.tasks if task["expect"] == "seen"]
-    count = len(seen) - len(short)
+    total = sum(task["expect"] == "seen" for task in certificate.tasks)
+    count = total - len(short)
     if not count:
         return []
-    if short:
-        which = f"the other seen {terms.noun} is" if count == 1 else f"the other {count} seen {terms.noun}s are"
-    elif count == 1:
-        which = f"the seen {terms.noun} is"
-    else:
-        which = f"{'both' if count == 2 else f'all {count}'} seen {terms.noun}s are"
-    return [f"{which} {terms.done} by at least {counted(certificate.min_episodes)}"]
+    which = _which(count, total, f"seen {terms.noun}", "both", "all")
+    verb = "is" if count == 1 else "are"
+    return [f"{which} {verb} {terms.done} by at least {counted(certificate.min_episodes)}"]
+
+
+def _which(count: int, total: int, noun: str, of_two: str, of_many: str) -> str:
+    """So many of all the tasks of a kind."""
+    if count == 1:
+        return f"the {'' if total == 1 else 'other '}{noun}"
+    if count < total:
+        return f"the other {count} {noun}s"
+    if count == 2:
+        return f"{of_two} {noun}{'' if of_two == 'either' else 's'}"
+    return f"{of_many} {count} {noun}s"
 
 
 def caveats(audited: Audited, certificate: Certificate, surveyed: dict[str, Any]) -> list[str]:
@@ -150,7 +150,7 @@ def caveats(audited: Audited, certificate: Certificate, surveyed: dict[str, Any]
     found = certificate.judge.caveats(surveyed, certificate)
     if certificate.min_support == 0 and any(task["expect"] == "unseen" for task in certificate.tasks):
         found.append("Whether enough episodes support the unseen tasks is not judged.")
-    if audited.walls is None:
+    if not audited.walls_known:
         found.append("Walls are unknown: episodes may be joined through them.")
     if certificate.control:
         found.append("This is a control: it was made to fail, or to be compared with.")

@@ -107,14 +107,7 @@ def stretch(points: np.ndarray, start: Region, goal: Region) -> tuple[int, int]:
 def picture(
     certificate: Mapping[str, Any], points: np.ndarray, lengths: np.ndarray, parts: Sequence[np.ndarray]
 ) -> bytes:
-    """A PNG of where episodes go, of those that join what should be unseen, and of the tasks.
-
-    Args:
-        certificate: As the audit prints it as JSON.
-        points: [N, 2] where all rows are drawn.
-        lengths: [episodes] transitions in each.
-        parts: Points [T + 1, 2] of each stretch that is drawn in red.
-    """
+    """A PNG of data [N, 2] and tasks, with stretches [T + 1, 2] of episodes in red."""
     low, high = extent_of(certificate, points)
     width, height = high - low
     scale = min(8 / width, 8 / height)
@@ -258,10 +251,9 @@ def offsets(anchors: np.ndarray, sizes: Sequence[tuple[float, float]]) -> list[t
     found = []
     for anchor, size in zip(anchors, np.array(sizes), strict=True):
         for step in range(200):  # around the anchor, farther and farther out
-            turn = np.pi / 4 * (1 + step)
-            offset = (1 + step // 8) * 0.75 * LABEL * np.array([np.cos(turn), np.sin(turn)]) + np.sign(
-                np.round(np.array([np.cos(turn), np.sin(turn)]), 3)
-            ) * size / 2 * np.array([1, 0])
+            angle = np.pi / 4 * (1 + step)
+            turn = np.round([np.cos(angle), np.sin(angle)], 3)
+            offset = (1 + step // 8) * 0.75 * LABEL * turn + np.sign(turn) * size / 2 * [1, 0]
             middle = anchor + offset
             if all((np.abs(middle - other) >= (size + its) / 2).any() for other, its in placed):
                 break
