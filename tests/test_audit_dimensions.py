@@ -15,7 +15,7 @@ from stitchrl.audit import lattice
 from stitchrl.audit.achieved import Achieved, at_columns
 from stitchrl.audit.certificate import Audited, Certificate
 from stitchrl.audit.chains import Joins, bins_per_epsilon, segments_needed
-from stitchrl.audit.cooccurrence import co_occurrence
+from stitchrl.audit.cooccurrence import co_occurrence, stretch
 from stitchrl.audit.goals import GOALS
 from stitchrl.audit.lattice import Lattice
 from stitchrl.audit.matched import pairs_within
@@ -24,7 +24,7 @@ from stitchrl.audit.survey import coverage, distances, survey
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import write
 from stitchrl.data.formats.source import of_episodes
-from stitchrl.report.audit_page import LABEL, offsets, stretch
+from stitchrl.report.audit_page import LABEL, offsets
 from stitchrl.types import Region, Task
 
 

@@ -204,6 +204,7 @@ def write_page(
 ) -> None:
     """The same as a page."""
     from stitchrl.audit import words
+    from stitchrl.audit.cooccurrence import stretches
     from stitchrl.report import audit_page
 
     said = audit_page.Said(
@@ -213,7 +214,8 @@ def write_page(
         words.meanings(certificate),
         certificate.judge.details(surveyed, audited, certificate),
     )
-    audit_page.write_page(path, certificate.as_dict(), said, audited.achieved.stored, source.lengths)
+    parts = stretches(certificate.tasks, audited.achieved)
+    audit_page.write_page(path, certificate.as_dict(), said, audited.achieved.stored, source.lengths, parts)
     print(f"page: {path}", file=sys.stderr)
 
 

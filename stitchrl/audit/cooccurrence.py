@@ -1,12 +1,13 @@
 """Co-occurrence: which training episodes visit a task's start region and later its goal region."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from stitchrl.audit.achieved import Achieved, Visits
-from stitchrl.types import Task
+from stitchrl.types import Region, Task
 
 Status = Literal["seen", "rare", "reversed_only", "unseen"]
 
@@ -68,3 +69,30 @@ def _clearance(achieved: Achieved, task: Task, start: Visits, goal: Visits) -> f
         for there, region in ((after_start, task.goal), (before_goal, task.start)):
             clearance = min(clearance, region.distance(there).min(initial=np.inf))
     return float(clearance)
+
+
+STRETCHES = 5  # of episodes that join what should be unseen
+
+
+def stretches(tasks: Sequence[Mapping[str, Any]], achieved: Achieved) -> list[slice]:
+    """The rows of a few episodes between both ends of a task that should be unseen, one task after the other."""
+    leaks = [task for task in tasks if task["expect"] == "unseen" and "goal" in task]
+    parts = []
+    for place in range(max((len(task["episodes"]) for task in leaks), default=0)):
+        for task in leaks:
+            if place < len(task["episodes"]):
+                number = task["episodes"][place]
+                first = int(achieved.first[number])
+                here = achieved.points(slice(first, achieved.last[number] + 1))
+                begin, end = stretch(here, Region(**task["start"]), Region(**task["goal"]))
+                parts.append(slice(first + begin, first + end + 1))
+    return parts[:STRETCHES]
+
+
+def stretch(points: np.ndarray, start: Region, goal: Region) -> tuple[int, int]:
+    """The part of an episode [T + 1, D] that first leads from the start to the goal, or between them, as two rows."""
+    in_start, in_goal = np.flatnonzero(start.contains(points)), np.flatnonzero(goal.contains(points))
+    later = in_goal[in_goal > in_start[0]]
+    if not len(later):  # it comes by in the other order
+        return int(in_goal[0]), int(in_start[-1])
+    return int(in_start[in_start < later[0]][-1]), int(later[0])

@@ -19,10 +19,8 @@ from matplotlib.patches import Patch
 
 from stitchrl.files import write
 from stitchrl.report.drawing import FAILED, GOAL, WALL, draw_rectangles, draw_region, letters
-from stitchrl.types import Region
 
 SQUARES = 120  # along the longer side of the picture
-STRETCHES = 5  # of episodes that join what should be unseen
 START_LOOK: dict[str, Any] = {"facecolor": "#ffffffa0", "edgecolor": "black"}
 GOAL_LOOK: dict[str, Any] = {"facecolor": f"{GOAL}60", "edgecolor": "black"}
 LABEL = 11.0  # points
@@ -48,7 +46,14 @@ class Said(NamedTuple):
     details: Sequence[str]
 
 
-def write_page(path: Path, certificate: Mapping[str, Any], said: Said, points: np.ndarray, lengths: np.ndarray) -> None:
+def write_page(
+    path: Path,
+    certificate: Mapping[str, Any],
+    said: Said,
+    points: np.ndarray,
+    lengths: np.ndarray,
+    parts: Sequence[slice],
+) -> None:
     """Write the page of an audit.
 
     Args:
@@ -56,9 +61,9 @@ def write_page(path: Path, certificate: Mapping[str, Any], said: Said, points: n
         said: The audit in words.
         points: [N, D] achieved goals, episodes end to end.
         lengths: [episodes] transitions in each.
+        parts: Rows of stretches that join what should be unseen.
     """
     shown = plane(points)
-    parts = stretches(certificate["tasks"], points, lengths)
     page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
     text = page.render(
         certificate=certificate,
@@ -77,31 +82,6 @@ def write_page(path: Path, certificate: Mapping[str, Any], said: Said, points: n
 def plane(points: np.ndarray) -> np.ndarray:
     """The first two numbers [N, 2] of achieved goals [N, D], zero for one that is not there."""
     return points[:, :2] if points.shape[1] > 1 else np.concatenate([points, np.zeros_like(points)], 1)
-
-
-def stretches(tasks: Sequence[Mapping[str, Any]], points: np.ndarray, lengths: np.ndarray) -> list[slice]:
-    """The rows of a few episodes between both ends of a task that should be unseen, one task after the other."""
-    last = (lengths + 1).cumsum()
-    leaks = [task for task in tasks if task["expect"] == "unseen" and "goal" in task]
-    parts = []
-    for place in range(max((len(task["episodes"]) for task in leaks), default=0)):
-        for task in leaks:
-            if place < len(task["episodes"]):
-                number = task["episodes"][place]
-                first = int(last[number] - lengths[number] - 1)
-                here = points[first : last[number]].astype(np.float64)
-                begin, end = stretch(here, Region(**task["start"]), Region(**task["goal"]))
-                parts.append(slice(first + begin, first + end + 1))
-    return parts[:STRETCHES]
-
-
-def stretch(points: np.ndarray, start: Region, goal: Region) -> tuple[int, int]:
-    """The part of an episode [T + 1, D] that first leads from the start to the goal, or between them, as two rows."""
-    in_start, in_goal = np.flatnonzero(start.contains(points)), np.flatnonzero(goal.contains(points))
-    later = in_goal[in_goal > in_start[0]]
-    if not len(later):  # it comes by in the other order
-        return int(in_goal[0]), int(in_start[-1])
-    return int(in_start[in_start < later[0]][-1]), int(later[0])
 
 
 def picture(
