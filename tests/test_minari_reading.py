@@ -100,7 +100,7 @@ def test_a_goal_that_stands_in_front_already_is_not_put_there_again(layout: str)
     put(layout, held, gym.spaces.Dict(
         {"observation": box(10), "achieved_goal": gym.spaces.Dict({"kettle": box(7)})}))  # fmt: skip
     source = open_source(NAME)
-    assert source.observation_dim == 10 and source.notes == ()
+    assert source.observations.shape == (10,) and source.notes == ()
 
 
 PAIR = gym.spaces.Tuple([box(3), box(1)])
