@@ -21,9 +21,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from generation import processor
+from stitchrl.audit.positions import Positions
 
 from stitchrl.audit.certificate import certify
-from stitchrl.audit.positions import Positions
 from stitchrl.audit.survey import survey
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import d4rl, ogbench

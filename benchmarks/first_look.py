@@ -11,15 +11,12 @@ import csv
 from pathlib import Path
 
 import torch
-from stitchrl.factory import collect, make_tasks
 
-from stitchrl import official
-from stitchrl.audit.certificate import certify
-from stitchrl.audit.positions import Positions
+from stitchrl.audit.achieved import Achieved
+from stitchrl.benchmark.benchmark import make_benchmark
+from stitchrl.benchmark.collect import collect
+from stitchrl.benchmark.official import load
 from stitchrl.files import write_csv
-from stitchrl.types import DatasetSpec
-from stitchrl.worlds import SUCCESS_RADIUS, make_world
-from stitchrl.worlds.maze.maps import Maze
 
 RESULTS = Path(__file__).parent / "results" / "first_look.csv"
 TRANSITIONS, MIN_EPISODES = 150_000, 10  # as in the Makefile
@@ -27,13 +24,12 @@ TRANSITIONS, MIN_EPISODES = 150_000, 10  # as in the Makefile
 
 def row(seed: int) -> dict[str, str]:
     """What the certificate says of the dataset of this seed."""
-    values = official.load("antmaze_umaze_joined")
+    values = load("antmaze_umaze_joined")
     values |= {"transitions": TRANSITIONS, "seed": seed, "min_episodes": MIN_EPISODES}
-    spec = DatasetSpec.create(values, Maze(values["maze"], scale=1.0).cells)
-    world = make_world(spec.world, spec.maze)
-    episodes = collect(spec, world, workers=2)[0]
-    tasks, positions = make_tasks(spec, world), Positions.of_episodes(episodes)
-    found = certify(spec.name, episodes.sha256, positions, tasks, world.maze, SUCCESS_RADIUS, MIN_EPISODES, False)
+    benchmark = make_benchmark(values)
+    episodes = collect(benchmark, workers=2).episodes
+    achieved = Achieved.of_episodes(episodes, benchmark.world.goal_space.of)
+    found = benchmark.objective.judge.certify(benchmark.audited(episodes.sha256, achieved, None, {}))
     joined = {task["name"]: str(task["ordered"]) for task in found.tasks}
     return {"seed": str(seed), "dataset_sha256": episodes.sha256, "passes": str(found.passed), **joined}
 
