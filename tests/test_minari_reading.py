@@ -135,7 +135,7 @@ UNREADABLE = {
         "observations are float64 of shape (6, 4, 4, 1), expected rows of numbers",
     ),
     "one number for an action that is no choice": (
-        {"actions": np.arange(T) / T},
+        {"actions": np.arange(T) / T, "action_space": box()},
         "actions are float64 of shape (5,), expected rows of numbers",
     ),
 }
