@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from stitchrl.audit.achieved import Achieved
-from stitchrl.benchmark import official
 from stitchrl.benchmark.benchmark import make_benchmark
 from stitchrl.benchmark.collect import collect
+from stitchrl.benchmark.official import load
 from stitchrl.files import write_csv
 
 RESULTS = Path(__file__).parent / "results" / "first_look.csv"
@@ -24,7 +24,7 @@ TRANSITIONS, MIN_EPISODES = 150_000, 10  # as in the Makefile
 
 def row(seed: int) -> dict[str, str]:
     """What the certificate says of the dataset of this seed."""
-    values = official.load("antmaze_umaze_joined")
+    values = load("antmaze_umaze_joined")
     values |= {"transitions": TRANSITIONS, "seed": seed, "min_episodes": MIN_EPISODES}
     benchmark = make_benchmark(values)
     episodes = collect(benchmark, workers=2).episodes

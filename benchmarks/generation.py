@@ -17,12 +17,15 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import torch
-from stitchrl.factory import behaviour_rollouts, requests
 
-from stitchrl.types import Context, DatasetSpec, Simulation
-from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
+from stitchrl.benchmark.benchmark import Benchmark
+from stitchrl.benchmark.collect import behaviour_rollouts, requests
+from stitchrl.objectives import make_objective
+from stitchrl.settings import world_settings
+from stitchrl.spec import Context, DatasetSpec
+from stitchrl.types import Simulation
+from stitchrl.worlds import World, make_world
 from stitchrl.worlds.maze.ant import PHYSICS_STEPS
-from stitchrl.worlds.maze.maps import Maze
 from stitchrl.worlds.rollout import Trajectory, VectorRollout, run
 
 CORES = os.cpu_count() or 1
@@ -36,14 +39,20 @@ class Counted:
         self._simulation, self.steps = simulation, 0
         self.observations, self.reset = simulation.observations, simulation.reset
 
+    @property
+    def achieved(self) -> np.ndarray:
+        return self._simulation.achieved
+
     def step(self, actions: np.ndarray, active: np.ndarray) -> None:
         self._simulation.step(actions, active)
         self.steps += int(active.sum())
 
 
-def specification(world: str) -> DatasetSpec:
-    cells = tuple(Maze("medium", 1.0).cells)
-    return DatasetSpec(world, "medium", "joined", (Context(cells, cells),), (), ())
+def everywhere(world: World) -> Benchmark:
+    """Episodes between all places."""
+    places = tuple(world.places)
+    spec = DatasetSpec(world.name, "medium", "joined", (Context(places, places),), (), ())
+    return Benchmark(spec, world, make_objective(spec, world))
 
 
 def generate(world: World, steps: int) -> tuple[float, list[Trajectory]]:
@@ -57,7 +66,7 @@ def generate(world: World, steps: int) -> tuple[float, list[Trajectory]]:
         return sum(simulation.steps for simulation, _ in rollouts)
 
     began = time.perf_counter()
-    for trajectory in run(rollouts, requests(specification(world.name), world), SUCCESS_RADIUS):
+    for trajectory in run(rollouts, requests(everywhere(world)), world.goal_space.success):
         done.append(trajectory)
         if count() >= steps:
             break
@@ -87,7 +96,7 @@ def environment_loop(world: World, steps: int) -> float:
     """Steps per second of a plain loop: one environment, one controller, one `env.step` at a time."""
     env, behaviour = world.environment(), world.behaviour(1)
     taken = 0
-    episodes = requests(specification(world.name), world)
+    episodes = requests(everywhere(world))
     began = time.perf_counter()
     while taken < steps:
         request = next(episodes)
@@ -100,14 +109,14 @@ def environment_loop(world: World, steps: int) -> float:
             state = observation["observation"].astype(np.float32)
             observation, *_ = env.step(behaviour.act(state[None], np.array([step]))[0])
             taken += 1
-            if np.hypot(*(observation["achieved_goal"] - request.goal)) <= SUCCESS_RADIUS:
+            if world.goal_space.success(observation["achieved_goal"], request.goal):
                 break
     return taken / (time.perf_counter() - began)
 
 
 def main() -> None:
     torch.set_num_threads(1)  # as `generate` does
-    ant, point = make_world("antmaze", "medium"), make_world("pointmaze", "medium")
+    ant, point = (make_world(world_settings(name), "medium") for name in ("antmaze", "pointmaze"))
     ant_speed, episodes = generate(ant, 60_000)
     physics = raw_physics(ant, episodes, 20_000)
     point_speed, loop = generate(point, 400_000)[0], environment_loop(point, 20_000)

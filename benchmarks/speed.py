@@ -27,7 +27,6 @@ from gymnasium.spaces import Box
 from plain import PLAIN
 from rich.console import Console
 from rich.table import Table
-from stitchrl.factory import make_tasks
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
@@ -46,7 +45,10 @@ from stitchrl.data.paths import Stitch
 from stitchrl.evaluate import Evaluator
 from stitchrl.files import write_json
 from stitchrl.learner import Learner, Precision
-from stitchrl.types import Condition, DatasetSpec, Spaces
+from stitchrl.objectives.goal import GoalConditioning, GoalRelabelling, ReachGoal
+from stitchrl.settings import world_settings
+from stitchrl.spec import DatasetSpec
+from stitchrl.types import Condition, Spaces
 from stitchrl.worlds import make_world
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
@@ -135,7 +137,7 @@ def shares(update: Callable[[], Any]) -> dict[str, float]:
 
 def measure_agent(name: str, size: str, episodes: Episodes, rates: dict[str, float], rounds: int) -> dict[str, Any]:
     agent = make_agent(name, size, episodes)
-    sampler = BatchSampler(episodes, stitch().bind(episodes), agent.needs, seed=0)
+    sampler = BatchSampler(episodes, stitch().bind(episodes), agent.needs, 0, relabelling(episodes))
     batches = [sampler.next(agent.batch_size) for _ in range(8)]
     number = 0
 
@@ -207,7 +209,9 @@ def measure_loading(episodes: Episodes, rounds: int, batch_size: int = 256) -> d
     """Batches of cloning with temporal augmentation: ours and a data loader's, in this process."""
     torch.manual_seed(0)
     np.random.seed(0)
-    sampler = BatchSampler(episodes, stitch().bind(episodes), make_agent("gcbc", "small", episodes).needs, seed=0)
+    sampler = BatchSampler(
+        episodes, stitch().bind(episodes), make_agent("gcbc", "small", episodes).needs, 0, relabelling(episodes)
+    )
     loader = iter(DataLoader(Items(episodes), batch_size, shuffle=True))
     rows = torch.randint(len(episodes), (64, BLOCK * batch_size))  # known beforehand: what fetching alone costs
     number = 0
@@ -225,13 +229,21 @@ def measure_loading(episodes: Episodes, rounds: int, batch_size: int = 256) -> d
     return {"batch_size": batch_size, "cpu_ms": {key: round(value, 3) for key, value in ms.items()}, "times": times}
 
 
+def relabelling(episodes: Episodes) -> GoalRelabelling:
+    return GoalRelabelling(episodes, make_world(world_settings("antmaze"), "umaze"))
+
+
 def measure_evaluation(episodes: Episodes) -> dict[str, Any]:
     """An untrained policy on the ant's U-maze, all cores; MuJoCo's steps alone in one thread, times the cores."""
-    world = make_world("antmaze", "umaze")
+    world = make_world(world_settings("antmaze"), "umaze")
     cells = world.maze.cells
     ways = ((cells[0], cells[-1]), (cells[-1], cells[0]))
-    tasks = make_tasks(DatasetSpec("antmaze", "umaze", "joined", (), ways, ()), world)
-    evaluator = Evaluator(world, tasks, episodes=50, seed=0, workers=CORES)
+    objective = ReachGoal(DatasetSpec("antmaze", "umaze", "joined", (), ways, ()), world)
+
+    def conditioning(envs: int) -> GoalConditioning:
+        return GoalConditioning(world, envs)
+
+    evaluator = Evaluator(world, objective, objective.tasks, 50, 0, CORES, conditioning)
     agent = make_agent("gcbc", "large", episodes)
     began = time.perf_counter()
     _, trajectories = evaluator.evaluate(agent.act)

@@ -33,14 +33,14 @@ def joined(pieces):
 def test_an_action_on_an_episodes_last_row_is_refused():
     observations, actions, lengths = rows_and_actions([3, 2])
     actions[3] = 0.0
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match=r"void \(NaN, or -1\)"):
         Episodes(observations, actions, None, lengths)
 
 
 def test_a_nan_action_inside_an_episode_is_refused():
     observations, actions, lengths = rows_and_actions([3, 2])
     actions[1, 0] = torch.nan
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match=r"void \(NaN, or -1\)"):
         Episodes(observations, actions, None, lengths)
 
 
@@ -103,3 +103,65 @@ def test_the_hash_of_transitions_tells_a_lost_or_doubled_transition():
     whole, part = piece(episodes, 0, 5), piece(episodes, 0, 1)
     assert joined([whole, part]).transitions_sha256 != episodes.transitions_sha256
     assert joined([piece(episodes, 1, 5)]).transitions_sha256 != episodes.transitions_sha256
+
+
+# Planes, discrete actions and facts of episodes
+
+
+def plane_episodes():
+    """Episodes of 3, 1 and 2 steps: planes [3, 4, 4] of whole numbers, five actions, a context and a vector of each."""
+    rng, lengths = np.random.default_rng(0), [3, 1, 2]
+    return Episodes.of_parts(
+        [rng.integers(0, 256, (length + 1, 3, 4, 4), dtype=np.uint8) for length in lengths],
+        [rng.integers(0, 5, length) for length in lengths],
+        [np.arange(length, dtype=np.float64) for length in lengths],
+        {"context": np.array([4, 5, 6]), "level": np.arange(6.0).reshape(3, 2)},
+    )
+
+
+def test_episodes_in_parts_keep_their_types_and_void_rows_say_so():
+    episodes = plane_episodes()
+    assert episodes.observations.shape == (9, 3, 4, 4) and episodes.observations.dtype == torch.uint8
+    assert episodes.actions.shape == (9,) and episodes.actions.dtype == torch.int64
+    assert episodes.rewards.dtype == torch.float32
+    assert (episodes.actions == -1).nonzero().squeeze(1).tolist() == [3, 5, 8]
+    assert episodes.rewards.isnan().nonzero().squeeze(1).tolist() == [3, 5, 8]
+    assert episodes.rewards[episodes.transitions].tolist() == [0, 1, 2, 0, 0, 1]
+
+
+def test_void_whole_numbers_belong_on_last_rows_alone():
+    episodes = plane_episodes()
+    for row, value in ((3, 2), (1, -1)):
+        actions = episodes.actions.clone()
+        actions[row] = value
+        with pytest.raises(ValueError, match="actions must be void"):
+            Episodes(episodes.observations, actions, None, episodes.lengths)
+
+
+def test_the_hash_of_planes_is_that_of_their_bytes_and_of_eight_bytes_for_an_action():
+    episodes = plane_episodes()
+    rng = np.random.default_rng(0)
+    planes = b"".join(rng.integers(0, 256, (length + 1, 3, 4, 4), dtype=np.uint8).tobytes() for length in (3, 1, 2))
+    actions = b"".join(rng.integers(0, 5, length).astype("<i8").tobytes() for length in (3, 1, 2))
+    content = planes + actions + np.array([3, 1, 2], "<i8").tobytes()
+    assert episodes.sha256 == hashlib.sha256(content).hexdigest() == plane_episodes().sha256
+
+
+def test_pieces_keep_types_and_what_is_known_of_the_episodes_that_they_are_of():
+    episodes = plane_episodes()
+    rows, lengths, origin = torch.tensor([0, 1, 2, 2, 3, 4, 5, 6, 7, 8]), torch.tensor([2, 1, 1, 2]), [0, 0, 1, 2]
+    pieces = episodes.pieces(rows, lengths, torch.tensor(origin))
+    assert torch.equal(pieces.observations, episodes.observations[rows]) and pieces.observations.dtype == torch.uint8
+    assert pieces.actions[[2, 4, 6, 9]].tolist() == [-1] * 4 and pieces.rewards[[2, 4, 6, 9]].isnan().all()
+    assert torch.equal(pieces.actions[pieces.transitions], episodes.actions[episodes.transitions])
+    assert pieces.info["context"].tolist() == [4, 4, 5, 6]
+    assert pieces.info["level"].tolist() == [[0, 1], [0, 1], [2, 3], [4, 5]]
+    assert pieces.transitions_sha256 == episodes.transitions_sha256 and pieces.sha256 != episodes.sha256
+    assert (episodes.actions == -1).sum() == 3, "the episodes themselves are as they were"
+
+
+def test_other_rewards_and_facts_leave_all_else_as_it_is():
+    episodes = plane_episodes()
+    other = episodes.with_rewards(torch.zeros(9)).with_info({"number": torch.arange(3)})
+    assert other.sha256 == episodes.sha256 and other.info.keys() == {"number"} and not other.rewards.any()
+    assert episodes.info.keys() == {"context", "level"} and episodes.rewards[1] == 1

@@ -15,6 +15,7 @@ import torch
 from conftest import command, make_episodes, random_walks
 
 from stitchrl import convert
+from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats import d4rl, flat, ogbench, open_source, source, write
 from stitchrl.data.formats import minari as minari_format
 from stitchrl.data.formats.source import of_episodes, spans
@@ -47,6 +48,17 @@ def tiny(count=23, seed=0):
     return make_episodes(walks, [rng.random(len(walk) - 1).astype(np.float32) for walk in walks])
 
 
+def planes(count=23):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 9, count)
+    return Episodes.of_parts(
+        [rng.integers(0, 256, (length + 1, 3, 4, 4), dtype=np.uint8) for length in lengths],
+        [rng.integers(0, 5, length) for length in lengths],
+        [rng.random(length) for length in lengths],
+        {},
+    )
+
+
 def refusal(name: str, **options) -> str:
     """The one line in which reading is refused."""
     with pytest.raises((ValueError, OSError)) as caught:
@@ -73,6 +85,32 @@ def test_all_formats_hold_the_same_episodes(small_chunks):
         assert len(streamed) > 2
         assert torch.cat([part.observations for part in streamed]).equal(episodes.observations)
         assert torch.cat([part.lengths for part in streamed]).equal(episodes.lengths)
+
+
+def test_planes_and_discrete_actions_of_ours_survive_all_formats(small_chunks):
+    """Observations [3, 4, 4] of whole numbers, in the types and shapes that they have."""
+    episodes = planes()
+    previous = of_episodes("memory", episodes, METADATA)
+    for destination in (*DESTINATIONS, *reversed(DESTINATIONS)):
+        Path(destination).unlink(missing_ok=True)
+        write(destination, previous)
+        previous = open_source(destination)
+        assert (previous.observations.shape, previous.observations.dtype) == ((3, 4, 4), np.uint8)
+        assert (previous.actions.shape, previous.actions.dtype) == ((), np.int64)
+        read = previous.read()
+        assert read.sha256 == episodes.sha256 and previous.sha256 == episodes.sha256
+        assert read.observations.equal(episodes.observations) and read.actions.equal(episodes.actions)
+        assert previous.metadata == METADATA
+    shutil.rmtree("minari/lab/file-v0/flat")
+    assert open_source("lab/file-v0").read().sha256 == episodes.sha256, "decoded, too"
+
+
+@pytest.mark.parametrize("destination", DESTINATIONS)
+def test_images_of_others_are_refused(destination):
+    write(destination, of_episodes("memory", planes(), {}))
+    shutil.rmtree("minari/lab/file-v0/flat", ignore_errors=True)
+    said = refusal(destination)
+    assert "images are not supported" in said or "of shape (8, 3, 4, 4), expected rows of numbers" in said
 
 
 @pytest.mark.parametrize("destination", ["file.hdf5", "lab/file-v0"])
@@ -251,7 +289,7 @@ def papers_pickle(name="paper.pkl", **changed):
 
 def test_the_papers_pickles_are_read_when_asked_for():
     opened = open_source(papers_pickle(), unsafe_pickle=True)
-    assert opened.lengths.tolist() == [2, 3, 1] and opened.observation_dim == 4
+    assert opened.lengths.tolist() == [2, 3, 1] and opened.observations.shape == (4,)
 
 
 def test_a_pickle_is_not_opened_unasked():

@@ -9,6 +9,7 @@ import h5py
 import minari
 import numpy as np
 import pytest
+import torch
 from conftest import command, make_episodes, random_walks
 from minari.data_collector import EpisodeBuffer
 
@@ -100,7 +101,7 @@ def test_a_goal_that_stands_in_front_already_is_not_put_there_again(layout: str)
     put(layout, held, gym.spaces.Dict(
         {"observation": box(10), "achieved_goal": gym.spaces.Dict({"kettle": box(7)})}))  # fmt: skip
     source = open_source(NAME)
-    assert source.observation_dim == 10 and source.notes == ()
+    assert source.observations.shape == (10,) and source.notes == ()
 
 
 PAIR = gym.spaces.Tuple([box(3), box(1)])
@@ -133,11 +134,18 @@ UNREADABLE = {
         {"observations": np.zeros((T + 1, 4, 4, 1)), "space": box(4, 4, 1)},
         "observations are float64 of shape (6, 4, 4, 1), expected rows of numbers",
     ),
-    "a choice among actions": (
-        {"actions": np.arange(T), "action_space": gym.spaces.Discrete(T)},
-        "actions are int64 of shape (5,), expected rows of numbers",
+    "one number for an action that is no choice": (
+        {"actions": np.arange(T) / T, "action_space": box()},
+        "actions are float64 of shape (5,), expected rows of numbers",
     ),
 }
+
+
+@pytest.mark.parametrize("layout", ["hdf5", "arrow"])
+def test_a_choice_among_actions_is_read_as_whole_numbers(layout: str) -> None:
+    put(layout, actions=np.arange(T), action_space=gym.spaces.Discrete(T))
+    read = open_source(NAME).read()
+    assert read.actions.dtype == torch.int64 and read.actions[: T + 1].tolist() == [*range(T), -1]
 
 
 @pytest.mark.parametrize("layout", ["hdf5", "arrow"])

@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from stitchrl.audit.achieved import Achieved, at_columns
+from stitchrl.audit.achieved import Achieved
 from stitchrl.audit.certificate import Audited
 from stitchrl.audit.goals import GOALS
 from stitchrl.data.episodes import Episodes
 from stitchrl.files import write, write_json
+from stitchrl.settings import world_settings
 from stitchrl.types import Region, Task
-from stitchrl.worlds import SUCCESS_RADIUS, World, make_world
+from stitchrl.worlds import World, make_world
 from stitchrl.worlds.maze.known import ANT_GOALS, OGBENCH
 from stitchrl.worlds.maze.maps import Cell, Maze
 from stitchrl.worlds.rollout import Request, VectorRollout, run
@@ -86,7 +87,7 @@ class Wanderer:
     """A behaviour that is sent to another goal each time it arrives."""
 
     def __init__(self, world: World, envs: int, goals: Sequence[Cell]):
-        self.behaviour, self.maze, self.cells = world.behaviour(envs), world.maze, goals
+        self.behaviour, self.world, self.cells = world.behaviour(envs), world, goals
         self.goals = np.full((envs, 2), np.inf)
         self.requests: dict[int, Request] = {}
 
@@ -95,11 +96,11 @@ class Wanderer:
         self.behaviour.begin(env, request)
 
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        offset = observations[:, :2] - self.goals
-        for env in np.flatnonzero(np.hypot(*offset.T) <= SUCCESS_RADIUS).tolist():
+        here = self.world.goal_space.of(observations)
+        for env in np.flatnonzero(self.world.goal_space.success(here, self.goals)).tolist():
             request = self.requests[env]
-            goal = draw(self.maze, self.cells, request.rng)
-            self.begin(env, request._replace(start=observations[env, :2], goal=goal))
+            goal = draw(self.world.maze, self.cells, request.rng)
+            self.begin(env, request._replace(start=here[env], goal=goal))
         return self.behaviour.act(observations, steps)
 
 
@@ -109,7 +110,7 @@ def draw(maze: Maze, cells: Sequence[Cell], rng: np.random.Generator) -> np.ndar
 
 
 def collect(protocol: Protocol) -> Episodes:
-    world = make_world(protocol.world, protocol.maze)
+    world = make_world(world_settings(protocol.world), protocol.maze)
     requests = []
     for number in range(-(-STEPS[protocol.world] // protocol.length)):
         rng = np.random.default_rng([SEED, number])
@@ -117,9 +118,9 @@ def collect(protocol: Protocol) -> Episodes:
         requests.append(Request(number, *ends, protocol.length, rng, stays=True))
     envs = world.envs
     controller = Wanderer(world, envs, protocol.goals) if protocol.wander else world.behaviour(envs)
-    ended = run([VectorRollout(world.simulate(envs), controller)], requests, SUCCESS_RADIUS)
+    ended = run([VectorRollout(world.simulate(envs), controller)], requests, world.goal_space.success)
     kept = sorted(track(ended, protocol.name, len(requests)), key=lambda trajectory: trajectory.request.number)
-    void = np.full((1, world.action_dim), np.nan, np.float32)
+    void = np.full((1, *world.action_space.shape), np.nan, np.float32)
     return Episodes(
         torch.from_numpy(np.concatenate([trajectory.observations for trajectory in kept])),
         torch.from_numpy(np.concatenate([part for trajectory in kept for part in (trajectory.actions, void)])),
@@ -129,18 +130,19 @@ def collect(protocol: Protocol) -> Episodes:
 
 
 def audit(protocol: Protocol) -> dict[str, Any]:
-    episodes, maze = collect(protocol), make_world(protocol.world, protocol.maze).maze
+    episodes, world = collect(protocol), make_world(world_settings(protocol.world), protocol.maze)
+    maze, radius = world.maze, world.goal_space.radius
 
     def region(cell: Cell, radius: float) -> Region:
         x, y = maze.to_xy(cell)
         return Region((float(x), float(y)), 0.25 * maze.scale, radius)
 
     tasks = [
-        Task(name(*pair), region(pair[0], 0.0), region(pair[1], SUCCESS_RADIUS), "unseen", maze.path_length(*pair))
+        Task(name(*pair), region(pair[0], 0.0), region(pair[1], radius), "unseen", maze.path_length(*pair))
         for pair in protocol.pairs
     ]
-    achieved = Achieved.of_episodes(episodes, at_columns((0, 1)))
-    certificate = GOALS.certify(Audited(protocol.name, episodes.sha256, achieved, tasks, maze, SUCCESS_RADIUS, 50))
+    achieved = Achieved.of_episodes(episodes, world.goal_space.of)
+    certificate = GOALS.certify(Audited(protocol.name, episodes.sha256, achieved, tasks, maze, radius, 50))
     return {
         "dataset": protocol.name,
         "dataset_sha256": episodes.sha256,
