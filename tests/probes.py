@@ -9,7 +9,14 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from stitchrl.agents.agent import Agent
+from stitchrl.objectives.goal import GoalRelabelling
+from stitchrl.objectives.returns import ReturnRelabelling
 from stitchrl.types import Batch, Condition, GoalMixture, GoalPath, LossResult, Needs, Spaces
+
+
+def relabelling(episodes, horizon=None):
+    """Conditions for a sampler: goals, or with a horizon what is left of returns. No environment is asked for any."""
+    return GoalRelabelling(episodes, None) if horizon is None else ReturnRelabelling(episodes, horizon, None)
 
 
 def spaces(observation_dim: int = 4, action_dim: int = 2, columns: Sequence[int] | None = (0, 1)) -> Spaces:

@@ -10,8 +10,7 @@ from conftest import make_episodes, random_walks
 from gymnasium.spaces import Box, Discrete
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from probes import spaces
-from stitchrl.data.returns import Returns
+from probes import relabelling, spaces
 
 from stitchrl.agents.crl import CRL
 from stitchrl.agents.dt import DT
@@ -34,8 +33,8 @@ from stitchrl.types import Batch, LossResult, Window
 
 def make_sampler(episodes, agent):
     """Conditions are returns where the agent is built for vectors."""
-    returns = None if agent.of_columns else Returns(episodes, HORIZON)
-    return BatchSampler(episodes, Future().bind(episodes), agent.needs, 0, returns)
+    relabelled = relabelling(episodes, None if agent.of_columns else HORIZON)
+    return BatchSampler(episodes, Future().bind(episodes), agent.needs, 0, relabelled)
 
 
 def plain_learner(agent):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import command, make_episodes, random_walks
-from stitchrl.data.returns import Returns
+from probes import relabelling
 from test_agents import HORIZON, configured, walked
 
 from stitchrl import __main__ as experiment
@@ -71,9 +71,9 @@ def test_batches_are_drawn_and_learned_on_the_gpu(name: str) -> None:
     learner = configured(name, device="cuda")  # which averages weights where the agent is
     walks = random_walks(count=50, longest=30)
     episodes = make_episodes(walks, [walk[:-1, 1].clip(0) for walk in walks]).to(device)
-    returns = None if learner.agent.of_columns else Returns(episodes, HORIZON)
+    relabelled = relabelling(episodes, None if learner.agent.of_columns else HORIZON)
     sample_path = Stitch(0.5, 10, 3, None, None, 0).bind(episodes)
-    sampler = BatchSampler(episodes, sample_path, learner.agent.needs, 0, returns)
+    sampler = BatchSampler(episodes, sample_path, learner.agent.needs, 0, relabelled)
     rng = torch.Generator(device).manual_seed(0)
     for _ in range(20):
         parts = learner.update(sampler.next(32), rng)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_episodes, random_walks
-from probes import spaces
+from probes import relabelling, spaces
 
 from stitchrl.agents.gcbc import GCBC
 from stitchrl.data.batches import BatchSampler
@@ -21,7 +21,7 @@ def make_learner(seed=0, average=0.9, decay=True, hidden=(32, 32)):
 
 
 def make_sampler(episodes, seed=0):
-    return BatchSampler(episodes, Future().bind(episodes), make_learner().agent.needs, seed)
+    return BatchSampler(episodes, Future().bind(episodes), make_learner().agent.needs, seed, relabelling(episodes))
 
 
 def make_batches(count, seed=0):

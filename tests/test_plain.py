@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import make_episodes, random_walks
-from probes import spaces
+from probes import relabelling, spaces
 
 from stitchrl.agents.crl import CRL
 from stitchrl.agents.dt import DT
@@ -58,7 +58,7 @@ def test_a_plain_update_has_the_losses_of_the_learners_update_many_times_in_a_ro
     for name, parameter in agent.named_parameters():
         if "actor" in name:
             torch.nn.init.normal_(parameter, std=0.5)  # so that actions beyond 1 are proposed too
-    sampler = BatchSampler(episodes, Future().bind(episodes), agent.needs, seed=0)
+    sampler = BatchSampler(episodes, Future().bind(episodes), agent.needs, 0, relabelling(episodes))
     plain = PLAIN[kind](agent)
     learner = Learner(agent, steps=UPDATES, decay=False, average=0.0, precision="highest")
     for update in range(UPDATES):
