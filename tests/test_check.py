@@ -31,6 +31,13 @@ class Elsewhere(PointSimulation):
         super().reset(env, start + 1)
 
 
+class Careless(PointSimulation):
+    """Forgets one of its environments."""
+
+    def reset(self, env: int, start: np.ndarray) -> None:
+        super().reset(env, start if env else start + 1)
+
+
 class Moody(PointSimulation):
     def step(self, actions: np.ndarray, active: np.ndarray) -> None:
         super().step(actions + np.random.default_rng().normal(size=actions.shape), active)
@@ -69,6 +76,7 @@ def test_what_is_broken_is_otherwise_whole() -> None:
     [
         (simulating(Wide), "simulation.observations: expected numbers of float32"),
         (simulating(Elsewhere), "simulation.reset: expected an environment that achieves its start"),
+        (simulating(Careless), "simulation.reset: expected an environment that achieves its start"),
         (simulating(Moody), "simulation.step: expected the same states for the same actions"),
         ({"behaviour": lambda self, envs: Wild(envs, self.maze)}, "behaviour.act: expected Box"),
         ({"goal_observation": lambda self, goal: np.zeros(4, np.float32)}, "goal_observation: expected a state that"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import make_episodes, random_walks
 
-from stitchrl.data.episodes import Episodes
+from stitchrl.data.episodes import Episodes, filled
 
 
 def rows_and_actions(lengths):
@@ -165,3 +165,8 @@ def test_other_rewards_and_facts_leave_all_else_as_it_is():
     other = episodes.with_rewards(torch.zeros(9)).with_info({"number": torch.arange(3)})
     assert other.sha256 == episodes.sha256 and other.info.keys() == {"number"} and not other.rewards.any()
     assert episodes.info.keys() == {"context", "level"} and episodes.rewards[1] == 1
+
+
+def test_files_hold_zeros_where_nothing_was_done_or_earned():
+    assert filled(torch.tensor([4, -1, 0, -1])).tolist() == [4, 0, 0, 0]
+    assert filled(torch.tensor([[0.5, -1.0], [torch.nan, torch.nan]])).tolist() == [[0.5, -1.0], [0.0, 0.0]]

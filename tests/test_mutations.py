@@ -10,20 +10,10 @@ import pytest
 import yaml
 
 PATH = Path(__file__).parent.parent / "benchmarks" / "mutations.py"
-PARTS = (
-    "types",
-    "mazes",
-    "worlds/",
-    "data/",
-    "data/formats/",
-    "audit/",
-    "agents/",
-    "learner",
-    "evaluate",
-    "experiment",
-)
-PARTS += ("summary", "report/", "command", "__main__", "sweep", "factory", "generate", "convert")
-PARTS += ("official", "settings", "guard", "interrupt", "status", "code_hash", "finite", "seeds", "scaling")
+PARTS = ("types", "spec", "worlds/", "worlds/maze/", "objectives/", "benchmark/", "data/", "data/formats/", "audit/")
+PARTS += ("agents/", "instruments/", "learner", "training", "evaluate", "experiment", "summary", "report/", "command")
+PARTS += ("__main__", "sweep", "generate", "convert", "settings", "guard", "interrupt", "status", "code_hash", "finite")
+PARTS += ("seeds", "scaling", "cards/")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +37,7 @@ def test_a_fault_whose_text_is_not_there_once_is_stale(mutations: ModuleType) ->
     [fault] = [fault for fault in mutations.read_faults() if fault.name == "success_radius"]
     gone, often = fault._replace(text="a text that is nowhere"), fault._replace(text="o")
     lines = mutations.stale([fault, gone, often, fault._replace(tests=("headline::test_nothing",))])
-    assert lines[0].startswith("success_radius: stale, its text occurs 0 times in stitchrl/worlds/__init__.py")
+    assert lines[0].startswith("success_radius: stale, its text occurs 0 times in stitchrl/worlds/maze/world.py")
     assert lines[1].startswith("success_radius: stale, its text occurs ") and " 0 " not in lines[1]
     assert lines[2] == "success_radius: there is no test headline::test_nothing" and len(lines) == 3
 
@@ -57,7 +47,7 @@ def test_a_fault_that_leaves_no_python_is_stale(mutations: ModuleType) -> None:
     [fault] = [fault for fault in mutations.read_faults() if fault.name == "sampler_not_restored"]
     half = fault._replace(text='sampler.load_state_dict(state["sampler"])')
     [line] = mutations.stale([half])
-    assert line.startswith("sampler_not_restored: stale, with it stitchrl/experiment.py is no Python: invalid syntax")
+    assert line.startswith("sampler_not_restored: stale, with it stitchrl/training.py is no Python: invalid syntax")
 
 
 @pytest.mark.slow

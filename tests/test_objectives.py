@@ -1,5 +1,6 @@
 """What objectives make of data, of requests and of episodes, against slow loops."""
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,14 @@ import pytest
 import torch
 from conftest import benchmark, make_episodes, random_walks
 from test_configuration import spec as load
+from test_evaluate import LINE, returns_of
 from test_paths import walked
 
 from stitchrl.data.paths import Future, Stitch
-from stitchrl.types import GoalMixture, Needs
+from stitchrl.objectives.goal import ReachGoal
+from stitchrl.objectives.returns import CollectReturn
+from stitchrl.spec import DatasetSpec, Target
+from stitchrl.types import Condition, GoalMixture, Needs
 from stitchrl.worlds.rollout import Request, Trajectory
 
 GOALS = benchmark(load("pointmaze_umaze_regions"))
@@ -162,3 +167,30 @@ def test_no_piece_may_hold_both_a_start_and_where_most_is_earned() -> None:
     assert (part.name, part.start.center, part.goal.center) == ("r1c2-return-100", (0.0, 1.0), (-1.0, -1.0))
     assert (part.start.half, part.goal.half, part.expect) == (0.25, 0.5, "unseen")
     assert [task.name for task in GOALS.objective.parted()] == ["r3c1-to-r1c1", "r1c1-to-r3c1"]
+
+
+# A world of a line
+
+
+@pytest.mark.parametrize(("columns", "shown"), [((1, 0), (1, 0)), ((2,), (2,)), (None, (0, 1, 2))])
+def test_a_goal_is_shown_in_the_columns_that_state_it_in_its_world(columns, shown):
+    world = copy(LINE)
+    world.goal_space = replace(LINE.goal_space, columns=columns)
+    objective = ReachGoal(DatasetSpec("line", None, "goals", (), (), ()), world)
+    assert objective.condition == Condition(len(shown), shown)
+
+
+def test_adopted_episodes_earn_what_the_specification_says_whatever_they_earned_before(capsys):
+    """They step into the place in their first step, and out of it in their third."""
+    episodes = make_episodes([np.array([[0, 0], [3, 0], [3, 0], [9, 0]])] * 2, [np.full(3, 0.5)] * 2)
+    adopted = returns_of([((3, 0), 2.0)], [((0, 0), 4.0)], 3).adopt("theirs", episodes)
+    assert adopted.rewards[adopted.transitions].tolist() == [2, 2, 0] * 2
+    assert torch.isnan(adopted.rewards[adopted.last]).all()
+    assert "theirs: 100.0% of its rewards are not what dataset line-returns-v0 gives" in capsys.readouterr().err
+
+
+def test_a_cut_parts_an_unseen_returns_start_from_every_place_that_earns_most():
+    spec = returns_of([((1, 1), 2.0), ((5, 1), 2.0), ((9, 1), 1.0)], [], 3).spec
+    targets = (Target((0, 0), 3.0, "unseen"), Target((4, 4), 3.0, "seen"))
+    parted = CollectReturn(replace(spec, targets=targets), LINE).parted()
+    assert [(task.start.center, task.goal.center) for task in parted] == [((0, 0), (1, 1)), ((0, 0), (5, 1))]

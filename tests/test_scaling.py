@@ -67,3 +67,8 @@ def test_planes_of_whole_numbers_are_divided_by_the_largest_of_their_space_whate
     shown = encoder(planes)
     assert shown.shape == (50, 32) and shown.dtype == torch.float32
     torch.testing.assert_close(shown, planes.flatten(1).float() / high)
+
+
+def test_a_whole_number_that_is_always_0_in_its_space_stays_0() -> None:
+    encoder = make_encoder(Box(np.zeros(2), np.array([0, 4]), dtype=np.uint8))
+    assert encoder(torch.tensor([[0, 2]], dtype=torch.uint8)).tolist() == [[0.0, 0.5]]

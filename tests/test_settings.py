@@ -220,3 +220,11 @@ def test_annotations_that_cannot_be_resolved_allow_anything() -> None:
         pass
 
     assert keywords(make, {"lr": -1}) == {"lr": -1}
+
+
+def test_a_world_may_set_what_an_agent_takes_in_it_and_its_own_file_counts() -> None:
+    point, ant = (
+        values("agent=gciql", f"dataset={name}_medium_cut3")["agent"]["alpha"] for name in ("pointmaze", "antmaze")
+    )
+    assert (point, ant) == (0.003, 0.3)
+    assert values("agent=gciql", "world.agents=null")["agent"]["alpha"] == 0.3, "as published"

@@ -10,8 +10,9 @@ from conftest import benchmark, command
 from test_configuration import spec as load
 
 from stitchrl import generate
+from stitchrl.audit.achieved import Achieved
 from stitchrl.benchmark import store
-from stitchrl.benchmark.official import joined_twin
+from stitchrl.benchmark.official import joined_twin, plain
 from stitchrl.data.cut import cut
 from stitchrl.data.formats import minari as minari_format
 
@@ -75,3 +76,19 @@ def test_the_rewards_of_a_return_dataset_are_those_of_a_plain_loop(
     joined = store.open_dataset(benchmark(joined_twin(spec)), workers=1)
     assert joined.manifest["transitions_sha256"] == opened.manifest["transitions_sha256"]
     assert {task["status"] for task in joined.certificate.tasks} == {"seen"}
+
+
+def test_a_certificate_from_before_it_said_where_its_tasks_are_says_so_when_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = benchmark(load("pointmaze_umaze_returns"))
+    achieved = Achieved(np.zeros((4, 2), np.float32), np.array([3]))
+    rewards = np.array([0, 0, 0, np.nan], np.float32)
+    now = made.objective.judge.certify(made.audited("0", achieved, rewards, {})).as_dict()
+    older = {key: value for key, value in now.items() if key not in ("unit", "drawing", "rewards")}
+    older["tasks"] = [{key: value for key, value in task.items() if key != "start"} for task in now["tasks"]]
+    metadata = {"manifest": {"spec": plain(made.spec)}, "certificate": older, "contexts": [0]}
+    monkeypatch.setattr(minari_format, "read_metadata", lambda name: metadata)
+    certificate, _ = store.read_stored(made)
+    assert certificate.unit == "m" and len(certificate.rewards) == len(made.spec.rewards)
+    assert certificate.as_dict() == now

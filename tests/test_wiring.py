@@ -411,6 +411,8 @@ def test_the_contradiction_rate_is_that_of_a_slow_loop_over_all_rows(shift, star
 def test_what_is_realised_is_the_share_of_paths_that_jump(start, made_up, tmp_path):
     start("goals=half", "steps=5")
     assert augmentation(tmp_path / "run")["realised"] == pytest.approx(0.5, abs=0.02)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["instruments"] == {f"augmentation/{key}": value for key, value in summary["augmentation"].items()}
     start("steps=5", folder="other")
     assert augmentation(tmp_path / "other") == {"requested": 0.0, "realised": 0.0, "contradiction_rate": None}
 

@@ -13,6 +13,7 @@ from conftest import world
 from stitchrl.worlds import make_world
 from stitchrl.worlds.maze.ant_controller import Actor, features, motors
 from stitchrl.worlds.rollout import Request, VectorRollout, run
+from stitchrl.worlds.world import GoalSpace
 
 RADIUS = 0.45
 ENVS = {"pointmaze": 4, "antmaze": 8}
@@ -120,6 +121,12 @@ def test_an_unknown_world_is_refused_by_name():
         make_world(point, None)
     with pytest.raises(ValueError, match=r"world: got an unexpected keyword argument 'gravity'"):
         make_world(point | {"gravity": 1}, "umaze")
+
+
+def test_where_the_radius_of_success_is_0_goals_must_be_equal():
+    space = GoalSpace(dim=3, of=lambda observations: observations)
+    goals = np.array([[1.0, 2, 3], [1, 2, 4]])
+    assert space.success(np.array([1.0, 2, 3]), goals).tolist() == [True, False]
 
 
 # Episodes in envs
