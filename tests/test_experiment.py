@@ -155,7 +155,7 @@ def test_a_leak_is_refused_by_task_and_episode_unless_it_is_a_control(
         (["goals=stitch", "goals.p=1.5"], "goals.p: 1.5 given"),
         (["dataset.seen=[[[0,0],[1,1]]]"], "dataset.seen: [0, 0] is no free place of world pointmaze, maze 'umaze'"),
         (["dataset.maze=nope"], "'nope' is not one of"),
-        (["dataset.world=nope"], "'nope' is not one of"),
+        (["dataset.world=nope"], "dataset.world: 'nope' given, but the world is 'pointmaze'"),
         (["steps=0"], "steps: 0 given"),
         (["precision=low"], "precision: 'low'"),
         (["learner.average=1"], "learner.average: 1 given"),
