@@ -57,7 +57,12 @@ class Joins:
         farthest, nearest = np.linalg.norm(apart + 1, axis=1), np.linalg.norm(np.maximum(apart - 1, 0), axis=1)
         sure, near = farthest <= per_epsilon * (1 - SLACK), nearest <= per_epsilon * (1 + SLACK)
         same_side = self.adjacent[place[pairs[:, 0]], place[pairs[:, 1]]]
-        self.sure, self.near = (_symmetric(pairs[kept & same_side], len(lattice)) for kept in (sure, near))
+        itself, shape = np.arange(len(lattice)), (len(lattice), len(lattice))
+        matrices = []
+        for kept in (pairs[sure & same_side], pairs[near & same_side]):
+            i, j = np.concatenate([kept, kept[:, ::-1], np.stack([itself, itself], 1)]).T  # each way, and with itself
+            matrices.append(csr_array((np.ones(len(i), np.int32), (i, j)), shape))
+        self.sure, self.near = matrices
         self.walls_matter = bool((near & ~same_side).any())  # whether rows may be near each other across a wall
 
     def reversed(self) -> "Joins":
@@ -99,12 +104,11 @@ class Joins:
 
     def _earliest(self, bins: np.ndarray) -> np.ndarray:
         """Each episode's first row [episodes] in the bins that are marked, N where it has none."""
-        return np.concatenate(
-            [
-                self.achieved.earliest(part, part.begin + np.flatnonzero(bins[self.bin[part.begin : part.end]]))
-                for part in self.achieved.parts
-            ]
-        )
+        found = []
+        for part in self.achieved.parts:
+            rows = part.begin + np.flatnonzero(bins[self.bin[part.begin : part.end]])
+            found.append(self.achieved.earliest(part, rows))
+        return np.concatenate(found)
 
     def _rows_before(self, entry: np.ndarray, part: Part, bins: np.ndarray) -> np.ndarray:
         """A part's rows in marked bins that lie before their episode's entry."""
@@ -143,52 +147,31 @@ def bins_per_epsilon(dimensions: int) -> int:
     return 4 if dimensions <= 2 else math.floor(dimensions**0.5) + 1
 
 
-def _symmetric(pairs: np.ndarray, size: int) -> csr_array:
-    """A [size, size] matrix of ones at the pairs [P, 2], at their mirror images and on the diagonal."""
-    itself = np.arange(size)
-    i, j = np.concatenate([pairs, pairs[:, ::-1], np.stack([itself, itself], 1)]).T
-    return csr_array((np.ones(len(i), np.int32), (i, j)), (size, size))
-
-
 def segments_needed(
     achieved: Achieved, tasks: Sequence[Task], walls: Walls | None, epsilons: Sequence[float]
 ) -> list[list[int | None]]:
-    """The fewest episodes that lead from each task's start to its goal; None where none do.
+    """For each epsilon, the fewest episodes that lead from each task's start to its goal; None where none do.
 
-    Tasks with one start region share one search.
-
-    Args:
-        walls: None where they are unknown.
-        epsilons: Distances within which episodes are joined.
-
-    Returns:
-        For each epsilon a list over tasks.
+    Tasks with one start region share one search. Walls are None where they are unknown.
     """
     result = []
     for epsilon in epsilons:
         joins = Joins(achieved, walls, epsilon)
-        needed = {}
+        needed: dict[tuple[Region, Region], int] = {}
         starts = dict.fromkeys(task.start for task in tasks)
         for start in tqdm(starts, desc=f"chains at epsilon {epsilon:g}", unit=" starts", delay=5, leave=False):
             goals = dict.fromkeys(task.goal for task in tasks if task.start == start)
             last_in_goal = {goal: achieved.visits(goal).last for goal in goals}
-            for goal, segments in _search(joins, achieved.visits(start).first, last_in_goal).items():
-                needed[start, goal] = segments
+            for level, entry in enumerate(levels(joins, achieved.visits(start).first), start=1):
+                reached = [goal for goal in goals if (last_in_goal[goal] > entry).any()]
+                for goal in reached:
+                    needed[start, goal] = level
+                    del goals[goal]
+                if not goals:
+                    break
         result.append([needed.get((task.start, task.goal)) for task in tasks])
         del joins  # before the next one is made: they are large
     return result
-
-
-def _search(joins: Joins, first_in_start: np.ndarray, last_in_goal: dict[Region, np.ndarray]) -> dict[Region, int]:
-    """Segments from one start to each goal that can be reached; arrays [episodes] hold each episode's row."""
-    needed: dict[Region, int] = {}
-    for level, entry in enumerate(levels(joins, first_in_start), start=1):
-        for goal, row in last_in_goal.items():
-            if goal not in needed and (row > entry).any():
-                needed[goal] = level
-        if len(needed) == len(last_in_goal):
-            break
-    return needed
 
 
 def levels(joins: Joins, first_in_start: np.ndarray) -> Iterator[np.ndarray]:
