@@ -39,11 +39,8 @@ def jumps(
 ) -> dict[str, Any] | None:
     """Median and 90th percentile of jumps at seams, beside those of one step and of two rows at random.
 
-    Seams are those of unseen tasks, as many of each task.
-
-    Returns:
-        `tasks` holds each task's median, None where nothing must be chained or there is no chain. None in all where
-        observations hold no more than the achieved goal.
+    Seams are those of unseen tasks, as many of each task. `tasks` holds each task's median, None where nothing must be
+    chained or there is no chain. None in all where observations hold no more than the achieved goal.
     """
     if not len(sample.columns):
         return None
@@ -127,9 +124,8 @@ def _least(source: Source, sample: Sample, joins: Joins, found: Sequence[Seam], 
         bins = joins.bin[begin : begin + len(episodes)]
         order = bins.argsort(kind="stable")
         first = np.searchsorted(bins[order], np.arange(near.shape[0] + 1))
-        number = np.searchsorted(achieved.last, begin) + np.repeat(
-            np.arange(len(episodes.lengths)), episodes.lengths.numpy() + 1
-        )
+        number = np.repeat(np.arange(len(episodes.lengths)), episodes.lengths.numpy() + 1)
+        number += np.searchsorted(achieved.last, begin)
         observations = flattened(episodes)
         for i, seam in enumerate(found):
             of_bin = joins.bin[seam.row]

@@ -38,17 +38,11 @@ class Benchmark:
         return Spaces(self.world.observation_space, self.world.action_space, self.objective.condition)
 
     def audited(
-        self,
-        sha256: str,
-        achieved: Achieved,
-        rewards: np.ndarray | None,
-        ceilings: Mapping[str, float],
+        self, sha256: str, achieved: Achieved, rewards: np.ndarray | None, ceilings: Mapping[str, float]
     ) -> Audited:
         """A dataset of this benchmark, as its certificate is made of it.
 
         Args:
-            sha256: The dataset's hash.
-            achieved: Achieved goals of all rows.
             rewards: [N] of the rows, NaN on each episode's last; None where there are none.
             ceilings: The behaviour's success on tasks, by their names.
         """

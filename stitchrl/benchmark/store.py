@@ -110,13 +110,8 @@ def _with_geometry(benchmark: Benchmark, certificate: Certificate) -> Certificat
 def generate(benchmark: Benchmark, workers: int, if_missing: bool = False) -> None:
     """Make, certify and store a dataset.
 
-    The same seed gives the same bytes for any number of workers. One process at a time makes a dataset. A stored
-    dataset of another specification is never overwritten.
-
-    Args:
-        benchmark: Whose dataset.
-        workers: Threads for physics.
-        if_missing: Leave a dataset that is there by then.
+    The same seed gives the same bytes for any number of workers, which are threads for physics. One process at a time
+    makes a dataset. A stored dataset of another specification is never overwritten, and none is `if_missing`.
 
     Raises:
         ValueError: The place is taken, or the specification cannot be met.

@@ -16,7 +16,7 @@ from torch import Tensor
 from stitchrl.audit.certificate import Judge
 from stitchrl.audit.returns import RETURNS
 from stitchrl.data.episodes import Episodes
-from stitchrl.objectives.objective import Rows
+from stitchrl.objectives.objective import Objective, Rows
 from stitchrl.objectives.regions import steps_needed, whole_region
 from stitchrl.spec import DatasetSpec
 from stitchrl.types import AnyTask, Condition, GoalPath, Needs, ReturnTask, RewardRegion, Task, reward_at
@@ -31,8 +31,8 @@ MEASURES = (
 )
 
 
-class CollectReturn:
-    """The evaluated returns of a specification, as `objective.Objective`."""
+class CollectReturn(Objective):
+    """The evaluated returns of a specification."""
 
     name = "return"
     judge: Judge = RETURNS
@@ -149,9 +149,6 @@ class CollectReturn:
             for reward in self.rewards
             if task.expect == "unseen" and reward.rate == most
         ]
-
-    def leads_away(self, here: np.ndarray, later: np.ndarray, goals: np.ndarray) -> None:
-        return None
 
 
 class ReturnRelabelling:
