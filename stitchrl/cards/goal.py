@@ -2,19 +2,7 @@
 
 from collections.abc import Sequence
 
-from stitchrl.cards.words import (
-    Column,
-    Values,
-    chained,
-    drawn,
-    near,
-    pieces,
-    point,
-    titled,
-    twin,
-    unit_of,
-    within,
-)
+from stitchrl.cards.words import Column, Values, chained, drawn, near, pieces, point, titled, twin, unit_of, within
 from stitchrl.report.statistics import number
 
 PAPER = "[Ghugare et al., 2024](https://arxiv.org/abs/2401.11237)"
@@ -79,8 +67,7 @@ class GoalWords:
         )
 
     def notes(self, certificate: Values) -> str:
-        unit, least = unit_of(certificate), certificate["min_episodes"]
-        epsilon = certificate["epsilon"]
+        unit, least, epsilon = unit_of(certificate), certificate["min_episodes"], certificate["epsilon"]
         ends = [region for task in certificate["tasks"] for region in _ends(task)]
         return (
             f"{drawn('Starts and goals', ends, unit)} An evaluated episode succeeds when it is {within(epsilon, unit)} "
@@ -90,8 +77,8 @@ class GoalWords:
             f"{least} episodes visit its start and later its goal, and unseen if none visits both in any order. "
             "Segments needed: the fewest episodes in a chain from start to goal. One episode may be left for another "
             f"{near(epsilon, unit)}; in brackets, within twice and within half of that. Clearance: how far the "
-            "nearest episode was from visiting both. Ceiling: how often the behaviour itself "
-            "succeeds within the step limit."
+            "nearest episode was from visiting both. Ceiling: how often the behaviour itself succeeds within the step "
+            "limit."
         )
 
     def passing(self, certificate: Values) -> str:
