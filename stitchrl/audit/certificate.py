@@ -191,7 +191,6 @@ class Certificate:
 
     @property
     def problems(self) -> list[str]:
-        """One line for each failure."""
         return [f"task {task['name']}: {problem}" for task in self.tasks for problem in self.judge.problems(task, self)]
 
     @property

@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from stitchrl.audit.achieved import ROWS, Achieved, Part
+from stitchrl.audit.achieved import ROWS, Achieved
 from stitchrl.audit.lattice import Lattice
 from stitchrl.types import Region, Task, Walls
 
@@ -86,11 +86,17 @@ class Joins:
         """Each episode's earliest entry [episodes] from rows after `entry` up to `covered_to`, or `entry` itself."""
         occupied = self._occupied(self.ranges(entry + 1, covered_to + 1))
         sure = self.sure @ occupied > 0
-        result = np.minimum(entry, self._earliest(sure))
-
-        # Rows in bins at the rim of what is covered need distances, if entering there would be earlier.
         rim = (self.near @ occupied > 0) & ~sure
-        rows = np.concatenate([self._rows_before(result, part, rim) for part in self.achieved.parts])
+        result, at_rim = entry.astype(np.int64), []
+        for part in self.achieved.parts:
+            here, bins = slice(part.first, part.last), self.bin[part.begin : part.end]
+            earliest = self.achieved.earliest(part, part.begin + np.flatnonzero(sure[bins]))
+            result[here] = np.minimum(result[here], earliest)
+            # Rows in bins at the rim of what is covered need distances, if entering there would be earlier.
+            rows = np.flatnonzero(rim[bins])
+            before = part.begin + rows < result[here][self.achieved.number(part)[rows]]
+            at_rim.append((part.begin + rows[before]).astype(self.achieved.row_type))
+        rows = np.concatenate(at_rim)
         if len(rows):
             near = self.near_to([rows])
             ranges = self.ranges(entry + 1, covered_to + 1)
@@ -101,20 +107,6 @@ class Joins:
                 begin, end = np.searchsorted(rows, (part.begin, part.end))
                 result[here] = np.minimum(result[here], self.achieved.earliest(part, rows[begin:end]))
         return result
-
-    def _earliest(self, bins: np.ndarray) -> np.ndarray:
-        """Each episode's first row [episodes] in the bins that are marked, N where it has none."""
-        found = []
-        for part in self.achieved.parts:
-            rows = part.begin + np.flatnonzero(bins[self.bin[part.begin : part.end]])
-            found.append(self.achieved.earliest(part, rows))
-        return np.concatenate(found)
-
-    def _rows_before(self, entry: np.ndarray, part: Part, bins: np.ndarray) -> np.ndarray:
-        """A part's rows in marked bins that lie before their episode's entry."""
-        rows = np.flatnonzero(bins[self.bin[part.begin : part.end]])
-        before = part.begin + rows < entry[part.first : part.last][self.achieved.number(part)[rows]]
-        return (part.begin + rows[before]).astype(self.achieved.row_type)
 
     def ranges(self, begin: np.ndarray, end: np.ndarray) -> Iterator[np.ndarray]:
         """The rows begin..end - 1 of every episode, a part at a time."""

@@ -80,7 +80,11 @@ def seams(joins: Joins, tasks: Sequence[Task], rng: np.random.Generator) -> list
     for start in dict.fromkeys(task.start for task in unseen):
         begun = [task for task in unseen if task.start == start]
         goals = [achieved.visits(task.goal).last for task in begun]
-        entries = _entries(joins, achieved.visits(start).first, goals)
+        entries: list[np.ndarray] = []  # of each level, until all goals that can be reached are
+        for entry in levels(joins, achieved.visits(start).first):
+            entries.append(entry.astype(achieved.row_type))
+            if all((goal > entry).any() for goal in goals):
+                break
         for task, goal in zip(begun, goals, strict=True):
             reached = [level for level, entry in enumerate(entries, start=1) if (goal > entry).any()]
             if not reached or reached[0] == 1:
@@ -95,16 +99,6 @@ def seams(joins: Joins, tasks: Sequence[Task], rng: np.random.Generator) -> list
                 rows = _leave(joins, entries[left - 1], before, share, rng)
                 found += [Seam(task.name, int(row), before) for row in rows]
     return found
-
-
-def _entries(joins: Joins, first_in_start: np.ndarray, goals: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Earliest entries [episodes] of each level, until all goals that can be reached are."""
-    result = []
-    for entry in levels(joins, first_in_start):
-        result.append(entry.astype(joins.achieved.row_type))
-        if all((goal > entry).any() for goal in goals):
-            break
-    return result
 
 
 def _leave(joins: Joins, entry: np.ndarray, before: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

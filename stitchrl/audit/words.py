@@ -42,7 +42,20 @@ def answer(certificate: Certificate, terms: Terms) -> list[str]:
     seen, unseen = ([task for task in certificate.tasks if task["expect"] == which] for which in ("seen", "unseen"))
     short = [task for task in seen if task["status"] != "seen"]
     kept = [task for task in unseen if task["status"] == "unseen"]
-    fails = _failures(certificate, terms, short, unseen)
+    fails = []
+    if joined := [task for task in unseen if task[terms.key]]:
+        fails.append(f"{_episodes(joined, terms.key, terms.does)}, which should be unseen")
+    if reversed_only := [task for task in unseen if task["status"] == "reversed_only"]:
+        both = _episodes(reversed_only, "unordered", "visit", "both ends of ")
+        fails.append(f"{both}, which should be unseen, though not in order")
+    if short:
+        short_of = f"which should be seen: {certificate.min_episodes} are needed"
+        fails.append(f"{_episodes(short, terms.key, terms.does, only=True)}, {short_of}")
+    if chainless := [task for task in unseen if task["segments_needed"] is None]:
+        fails.append(f"no chain of episodes {terms.chained} {_named(chainless)}, at epsilon {certificate.epsilon:g}")
+    for key, (does, of, _) in terms.support.items():
+        if few := [task for task in unseen if task[key] < certificate.min_support]:
+            fails.append(f"{_episodes(few, key, does, of, only=True)}: {certificate.min_support} are needed as support")
     if not fails and not certificate.passed:
         first, *others = certificate.problems
         fails = [first + (f" (and {counted(len(others), 'problem')} more)" if others else "")]
@@ -50,27 +63,6 @@ def answer(certificate: Certificate, terms: Terms) -> list[str]:
         fails[0] = f"It fails: {fails[0]}"
     said = (*fails, *_unseen(kept, unseen, terms), *_seen(certificate, terms, short))
     return [f"{text[0].upper()}{text[1:]}." for text in said]
-
-
-def _failures(
-    certificate: Certificate, terms: Terms, short: Sequence[dict[str, Any]], unseen: Sequence[dict[str, Any]]
-) -> list[str]:
-    """What is wrong with the tasks' status and chains, a kind at a time."""
-    found = []
-    if joined := [task for task in unseen if task[terms.key]]:
-        found.append(f"{_episodes(joined, terms.key, terms.does)}, which should be unseen")
-    if reversed_only := [task for task in unseen if task["status"] == "reversed_only"]:
-        both = _episodes(reversed_only, "unordered", "visit", "both ends of ")
-        found.append(f"{both}, which should be unseen, though not in order")
-    if short:
-        short_of = f"which should be seen: {certificate.min_episodes} are needed"
-        found.append(f"{_episodes(short, terms.key, terms.does, only=True)}, {short_of}")
-    if chainless := [task for task in unseen if task["segments_needed"] is None]:
-        found.append(f"no chain of episodes {terms.chained} {_named(chainless)}, at epsilon {certificate.epsilon:g}")
-    for key, (does, of, _) in terms.support.items():
-        if few := [task for task in unseen if task[key] < certificate.min_support]:
-            found.append(f"{_episodes(few, key, does, of, only=True)}: {certificate.min_support} are needed as support")
-    return found
 
 
 def _episodes(tasks: Sequence[dict[str, Any]], key: str, does: str, of: str = "", only: bool = False) -> str:

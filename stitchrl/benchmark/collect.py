@@ -31,11 +31,7 @@ class Collected(NamedTuple):
 
 
 def adopt(benchmark: Benchmark) -> Collected:
-    """The source's first episodes, as many as `spec.transitions` rows hold.
-
-    Raises:
-        ValueError: It names the source, whose states are not of this world.
-    """
+    """The source's first episodes, as many as `spec.transitions` rows hold. ValueError for one of another world."""
     spec, world = benchmark.spec, benchmark.world
     assert spec.source is not None
     source = open_source(spec.source, columns=world.goal_space.columns)

@@ -126,10 +126,8 @@ def save_picture(path: Path, certificate: Values, points: np.ndarray, contexts: 
 def draw_rewards(axes: Axes, rewards: Sequence[Values]) -> None:
     """Draw each rewarded region in gold, with what a step that ends there earns. More gold: it earns more."""
     for reward in rewards:
-        share = reward["rate"] / max(abs(other["rate"]) for other in rewards)
-        drawing.draw_region(
-            axes, reward["region"], facecolor=GOLD, alpha=0.25 + 0.5 * max(share, 0), linewidth=0, zorder=6
-        )
+        share = max(reward["rate"] / max(abs(other["rate"]) for other in rewards), 0)
+        drawing.draw_region(axes, reward["region"], facecolor=GOLD, alpha=0.25 + 0.5 * share, linewidth=0, zorder=6)
         (x, y), half = reward["region"]["center"][:2], reward["region"]["half"]
         look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 14, "fontweight": "bold", "zorder": 8}
         axes.text(x, y - 0.7 * half, f"{reward['rate']:g}", **look)  # below a start in the same place
@@ -139,7 +137,10 @@ def describe(manifest: Values, certificate: Values, facts: Mapping[str, str], wo
     """The card as Markdown. What an older certificate does not hold is shown as a dash."""
     name, spec = manifest["name"], manifest["spec"]
     place = "_".join(part for part in (spec["world"], spec["maze"], spec["split"]) if part)
-    dataset = " ".join([f"dataset={place}", *overrides(spec)])
+    # What is not in the dataset's file has to be said on the command line.
+    defaults = {key: getattr(DatasetSpec, key) for key in ("transitions", "seed", "min_episodes")}
+    overrides = [f"dataset.{key}={spec[key]}" for key, default in defaults.items() if spec[key] != default]
+    dataset = " ".join([f"dataset={place}", *overrides])
     several = ", coloured by the context of their episode" if len(spec["contexts"]) > 1 else ""
     return f"""# {name}
 
@@ -162,12 +163,6 @@ def describe(manifest: Values, certificate: Values, facts: Mapping[str, str], wo
 {verdict(certificate, words)}
 
 {USE.format(name=name, dataset=dataset)}"""
-
-
-def overrides(spec: Values) -> list[str]:
-    """What has to be said on the command line, since it is not in the dataset's file."""
-    defaults = {key: getattr(DatasetSpec, key) for key in ("transitions", "seed", "min_episodes")}
-    return [f"dataset.{key}={spec[key]}" for key, default in defaults.items() if spec[key] != default]
 
 
 def remarks(manifest: Values, certificate: Values) -> str:

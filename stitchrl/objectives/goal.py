@@ -1,13 +1,12 @@
 """Goals: a policy is told where to be, and succeeds once it is there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stitchrl.audit.certificate import Judge
 from stitchrl.audit.goals import GOALS
 from stitchrl.data.episodes import Episodes, take
 from stitchrl.objectives.objective import Objective
@@ -33,9 +32,9 @@ class ReachGoal(Objective):
     """The evaluated pairs of a specification."""
 
     name = "goal"
-    judge: Judge = GOALS
-    measures: Sequence[Mapping[str, Any]] = MEASURES
-    task_facts: Sequence[str] = ("path_length", "step_limit", "start", "goal")
+    judge = GOALS
+    measures = MEASURES
+    task_facts = ("path_length", "step_limit", "start", "goal")
     rewards: Sequence[RewardRegion] = ()
 
     def __init__(self, spec: DatasetSpec, world: World):
@@ -45,19 +44,14 @@ class ReachGoal(Objective):
             columns = tuple(range(int(np.prod(world.observation_space.shape))))
         self.condition = Condition(len(columns), columns)
         seen = [self._task(*pair, expect="seen") for pair in spec.seen]
-        self.tasks: Sequence[AnyTask] = seen + self.parted()
+        self.tasks = seen + self.parted()
 
     def _task(self, start: Place, goal: Place, expect: Expectation) -> Task:
         """Resets and goals lie in the places' own regions; three times the steps that the behaviour needs."""
-        length = self.world.path_length(start, goal)
-        return Task(
-            name=f"{self.world.label(start)}-to-{self.world.label(goal)}",
-            start=self.world.region(start),
-            goal=goal_region(self.world, goal),
-            expect=expect,
-            path_length=length,
-            step_limit=step_limit(self.world, length),
-        )
+        world, length = self.world, self.world.path_length(start, goal)
+        name = f"{world.label(start)}-to-{world.label(goal)}"
+        ends = (world.region(start), goal_region(world, goal))
+        return Task(name, *ends, expect, path_length=length, step_limit=step_limit(world, length))
 
     def check(self, agent: str, needs: Needs, goals: str, augments: bool) -> None:
         if needs.rewards:

@@ -39,9 +39,8 @@ class Relabelling(Protocol):
     def conditions(self, path: GoalPath, goals: Tensor, random: Tensor) -> Tensor:
         """What is asked for at the beginning of each path, as `cut` returns it.
 
-        Args:
-            goals: [B] rows of the goals, which are the paths' own unless mixed with others.
-            random: [B] whether the condition is to be one of any other transition.
+        `goals` [B] are rows, those of the paths' own goals unless mixed with others. `random` [B] says whether the
+        condition is to be one of any other transition.
         """
 
     def along(self, path: GoalPath, steps: Tensor, conditions: Tensor) -> Tensor:
@@ -74,12 +73,9 @@ class Objective(Protocol):
     task_facts: Sequence[str]
 
     def check(self, agent: str, needs: Needs, goals: str, augments: bool) -> None:
-        """ValueError where an agent cannot learn this, or the trajectory sampler changes nothing for it.
+        """ValueError where an agent cannot learn this, or the trajectory sampler `goals` changes nothing for it.
 
-        Args:
-            agent: Its name.
-            goals: Name of the trajectory sampler.
-            augments: Whether the sampler may leave an episode.
+        augments: Whether the sampler may leave an episode.
         """
 
     def relabel(self, episodes: Episodes) -> Relabelling:
