@@ -1,7 +1,6 @@
 """The achieved goals of a dataset's rows: all that most of the audit looks at, some rows at a time."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -108,11 +107,6 @@ class Achieved:
     def points(self, rows: np.ndarray | slice) -> np.ndarray:
         """Achieved goals [R, D] in float64."""
         return self.stored[rows].astype(np.float64)
-
-    @cached_property
-    def corners(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the largest value [D] of each number, in float64 like all points."""
-        return self.stored.min(0).astype(np.float64), self.stored.max(0).astype(np.float64)
 
     def of_part(self, part: Part) -> np.ndarray:
         """Points of a part's rows."""

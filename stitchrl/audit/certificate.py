@@ -87,12 +87,14 @@ class Judge(Protocol):
 
     Attributes:
         asks: The key in a tasks file that says what is asked for.
+        any_order: The key of how many episodes hold all of a task in any order, where there is one.
         rewarded: Whether it looks at rewards.
         columns: The table of tasks, after name and status.
         terms: What sentences on these tasks have of their own.
     """
 
     asks: str
+    any_order: str
     rewarded: bool
     columns: Sequence[Column]
     terms: Terms
@@ -105,7 +107,7 @@ class Judge(Protocol):
 
     def status(self, task: dict[str, Any], min_episodes: int) -> Status:
         """A task's status if so many episodes make it seen."""
-        return status_of(task[self.terms.key], task.get("unordered", 0), min_episodes)
+        return status_of(task[self.terms.key], task[self.any_order], min_episodes)
 
     def problems(self, task: dict[str, Any], certificate: "Certificate") -> list[str]:
         """A line for each way in which a task is not what it should be."""

@@ -30,7 +30,7 @@ def _segments(task: dict[str, Any]) -> str:
 class Goals(Judge):
     """The judge of goals."""
 
-    asks, rewarded = "goal", False
+    asks, any_order, rewarded = "goal", "unordered", False
     columns: Sequence[Column] = (
         Column("joined", lambda task: str(task["ordered"]), "episodes that visit the start and later the goal"),
         Column("any order", lambda task: str(task["unordered"]), "that visit both"),

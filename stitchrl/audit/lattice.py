@@ -21,7 +21,8 @@ class Lattice:
     def __init__(self, achieved: Achieved, side: float, walls: Walls | None = None):
         self._achieved, self._side, self._walls = achieved, side, walls
         if side:
-            low, high = (np.floor(corner / side).astype(np.int64) for corner in achieved.corners)
+            ends = (end.astype(np.float64) for end in (achieved.stored.min(0), achieved.stored.max(0)))
+            low, high = (np.floor(end / side).astype(np.int64) for end in ends)
             self._low, self._extents = low, (high - low + 1).tolist()
         else:
             self._values = [np.unique(numbers).astype(np.float64) for numbers in achieved.stored.T]

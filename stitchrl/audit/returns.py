@@ -39,7 +39,7 @@ SUPPORT = {
 class Returns(Judge):
     """The judge of returns."""
 
-    asks, rewarded = "target", True
+    asks, any_order, rewarded = "target", "attaining", True
     columns: Sequence[Column] = (
         Column("target", lambda task: words.number(task["target"])),
         Column("steps", lambda task: str(task["horizon"])),

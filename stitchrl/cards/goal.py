@@ -39,8 +39,16 @@ class GoalWords:
                 f"and has {spec['length']} steps, as in OGBench's stitch data. The unseen tasks, OGBench's five, are "
                 f"longer than the way of any episode.{chained(certificate, 'episodes')}{BESIDE}"
             )
+        contexts = "Each episode begins and ends at places of one context"
+        if spec["maze"] == "dev":
+            contexts = (
+                "Settings are chosen on this maze, so that none is chosen on a maze that methods are compared on. Its "
+                f"contexts are corridors and the passages between them. {contexts}"
+            )
+        elif spec["split"] == "regions":
+            contexts += f"; the contexts are those of {PAPER}"
         return (
-            f"{_contexts(manifest)} No training episode visits both the start and the goal of an unseen task: such a "
+            f"{contexts}. No training episode visits both the start and the goal of an unseen task: such a "
             f"task can only be solved by combining episodes of several contexts.{BESIDE}"
         )
 
@@ -87,17 +95,6 @@ class GoalWords:
             "For every unseen task there is a chain of episodes from start to goal; at least "
             f"{least} episodes begin at its start, and at least {least} visit its goal."
         )
-
-
-def _contexts(manifest: Values) -> str:
-    spec = manifest["spec"]
-    words = "Each episode begins and ends at places of one context"
-    if spec["maze"] == "dev":
-        return (
-            "Settings are chosen on this maze, so that none is chosen on a maze that methods are compared on. Its "
-            f"contexts are corridors and the passages between them. {words}."
-        )
-    return f"{words}; the contexts are those of {PAPER}." if spec["split"] == "regions" else f"{words}."
 
 
 def _ends(task: Values) -> tuple[Values | None, Values | None]:
