@@ -59,8 +59,9 @@ class Joins:
         same_side = self.adjacent[place[pairs[:, 0]], place[pairs[:, 1]]]
         itself, shape = np.arange(len(lattice)), (len(lattice), len(lattice))
         matrices = []
-        for kept in (pairs[sure & same_side], pairs[near & same_side]):
-            i, j = np.concatenate([kept, kept[:, ::-1], np.stack([itself, itself], 1)]).T  # each way, and with itself
+        for kept in (sure, near):
+            joined = pairs[kept & same_side]
+            i, j = np.concatenate([joined, joined[:, ::-1], np.stack([itself, itself], 1)]).T  # both ways, and itself
             matrices.append(csr_array((np.ones(len(i), np.int32), (i, j)), shape))
         self.sure, self.near = matrices
         self.walls_matter = bool((near & ~same_side).any())  # whether rows may be near each other across a wall
