@@ -20,15 +20,14 @@ from stitchrl.guard import Parser, guarded
 
 # What takes seconds to import is imported where it is used: `--help` and misspelt options are answered at once.
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from stitchrl.audit.certificate import Audited, Certificate, Judge
     from stitchrl.audit.tasks import Tasks
     from stitchrl.data.formats.source import Source
 
 WIDE = 10_000  # columns, more than any table takes
-EPSILON = 0.45  # of a dataset that is not ours: the success radius of our worlds
-MIN_EPISODES = 50  # likewise
+# Of a dataset that is not ours: the success radius of our worlds, and how many episodes make a task seen. Of their own
+# data others know best how many are enough support: these counts are told, not judged.
+OTHERS: dict[str, Any] = {"epsilon": 0.45, "min_episodes": 50, "min_support": 0}
 
 
 def main() -> None:
@@ -83,30 +82,14 @@ def main() -> None:
 
 def choose(source: Source, chosen: Tasks | None, folder: Path | None = None) -> tuple[Judge, Audited]:
     """A dataset with the chosen tasks, or its own, or those that it is known for. ValueError where it has none."""
-    if chosen is not None:
-        return given(source, chosen)
-    return own(source, folder) if "manifest" in source.metadata else published(source)
-
-
-def given(source: Source, chosen: Tasks) -> tuple[Judge, Audited]:
-    """A dataset with the tasks of a file."""
     from stitchrl.audit.achieved import Achieved, at_columns
     from stitchrl.audit.certificate import Audited
 
-    # Of their own data others know best how many episodes are enough support: these counts are told, not judged.
-    achieved = Achieved.of_source(source, at_columns(chosen.columns))
-    return chosen.judge, Audited(
-        source.name,
-        source.sha256,
-        achieved,
-        chosen.tasks,
-        walls=None,
-        epsilon=EPSILON,
-        min_episodes=MIN_EPISODES,
-        min_support=0,
-        rewards=rewards_of(source, chosen.judge),
-        walls_known=False,
-    )
+    if chosen is None:
+        return own(source, folder) if "manifest" in source.metadata else published(source)
+    achieved, rewards = Achieved.of_source(source, at_columns(chosen.columns)), rewards_of(source, chosen.judge)
+    others = {**OTHERS, "walls": None, "rewards": rewards, "walls_known": False}
+    return chosen.judge, Audited(source.name, source.sha256, achieved, chosen.tasks, **others)
 
 
 def own(source: Source, folder: Path | None) -> tuple[Judge, Audited]:
@@ -147,18 +130,8 @@ def published(source: Source) -> tuple[Judge, Audited]:
             f"{source.name}: its name stands for the maze {known.maze.name}, but {100 * share / len(achieved):.0f}% of "
             "its positions lie in it; give its tasks with --tasks FILE"
         )
-    return JUDGES["goal"], Audited(
-        source.name,
-        source.sha256,
-        achieved,
-        known.tasks,
-        walls=known.maze,
-        epsilon=EPSILON,
-        min_episodes=MIN_EPISODES,
-        min_support=0,
-        unit="m",
-        drawing=known.maze.drawing,
-    )
+    others = {**OTHERS, "walls": known.maze, "unit": "m", "drawing": known.maze.drawing}
+    return JUDGES["goal"], Audited(source.name, source.sha256, achieved, known.tasks, **others)
 
 
 def rewards_of(source: Source, judge: Judge) -> Any:
@@ -175,11 +148,14 @@ def rewards_of(source: Source, judge: Judge) -> Any:
 def show(source: Source, audited: Audited, certificate: Certificate, surveyed: dict[str, Any]) -> None:
     """Print the verdict and its caveats, the table of tasks, and the survey in words."""
     from rich import box
+    from rich.console import Console
     from rich.table import Table
 
     from stitchrl.audit import words
 
-    console, wide = _consoles()
+    look: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}  # names are text
+    wide = Console(width=WIDE, **look)  # for what is never broken or cut, such as tables
+    console = Console(**look) if sys.stdout.isatty() else wide  # what is piped on has no width
     wide.print(f"{source.name}: {len(source.lengths)} episodes, {source.lengths.sum()} transitions")
     wide.print(f"sha256 {certificate.dataset_sha256}")
     for sentence in (*certificate.judge.verdict(certificate), *words.caveats(audited, certificate, surveyed)):
@@ -217,17 +193,6 @@ def write_page(
     parts = stretches(certificate.tasks, audited.achieved)
     audit_page.write_page(path, certificate.as_dict(), said, audited.achieved.stored, source.lengths, parts)
     print(f"page: {path}", file=sys.stderr)
-
-
-def _consoles() -> tuple[Console, Console]:
-    """For sentences, and for what is never broken or cut, such as tables. What is piped on has no width."""
-    from rich.console import Console
-
-    def of_width(width: int | None) -> Console:
-        return Console(width=width, highlight=False, markup=False, emoji=False)  # names are text
-
-    wide = of_width(WIDE)
-    return (of_width(None) if sys.stdout.isatty() else wide), wide
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The achieved goals of a dataset's rows: all that most of the audit looks at, some rows at a time."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +52,6 @@ class Achieved:
     Attributes:
         stored: [N, D] float32. Points are looked at in float64, so that all of the audit decides borders the same way.
         first, last: [episodes] the first and the last row of each.
-        parts: Episodes some at a time.
         columns: Numbers of the flattened observation that state the achieved goal as it is.
     """
 
@@ -64,10 +62,8 @@ class Achieved:
         self.row_type = np.int32 if len(stored) < 2**31 else np.int64  # for numbers of rows where many are held
         self.last = (lengths + 1).cumsum() - 1
         self.first = self.last - lengths
-        self.parts = [
-            Part(first, last, int(self.first[first]), int(self.last[last - 1]) + 1)
-            for first, last in spans(lengths, ROWS)
-        ]
+        # Episodes some at a time.
+        self.parts = [Part(i, j, int(self.first[i]), int(self.last[j - 1]) + 1) for i, j in spans(lengths, ROWS)]
         self._visits: dict[Region, Visits] = {}
 
     @classmethod
@@ -89,7 +85,10 @@ class Achieved:
             if begin == 0:
                 stored = np.empty((rows, found.shape[1]), np.float32)
             stored[begin : begin + len(found)] = found
-            columns = _stating(observations.reshape(len(found), -1), found, columns)
+            flat = observations.reshape(len(found), -1)
+            if columns is None:  # a few rows rule out nearly all columns
+                columns = np.flatnonzero((flat[:100, :, None] == found[:100, None]).all(0).any(1)).tolist()
+            columns = [i for i in columns if any(np.array_equal(flat[:, i], number) for number in found.T)]
             begin += len(found)
         return cls(stored, lengths, columns or ())
 
@@ -109,11 +108,6 @@ class Achieved:
         """Achieved goals [R, D] in float64."""
         return self.stored[rows].astype(np.float64)
 
-    @cached_property
-    def corners(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the largest value [D] of each number, in float64 like all points."""
-        return self.stored.min(0).astype(np.float64), self.stored.max(0).astype(np.float64)
-
     def of_part(self, part: Part) -> np.ndarray:
         """Points of a part's rows."""
         return self.points(slice(part.begin, part.end))
@@ -126,12 +120,11 @@ class Achieved:
     def visits(self, region: Region) -> Visits:
         """When each episode is in a region. It is found once: tasks share regions, and each part of the audit asks."""
         if region not in self._visits:
-            found = [
-                (self.earliest(part, rows), self.latest(part, rows))
-                for part in self.parts
-                for rows in [part.begin + np.flatnonzero(region.contains(self.of_part(part)))]
-            ]
-            first, last = (np.concatenate(rows).astype(self.row_type) for rows in zip(*found, strict=True))
+            found = []
+            for part in self.parts:
+                rows = part.begin + np.flatnonzero(region.contains(self.of_part(part)))
+                found.append((self.earliest(part, rows), self.latest(part, rows)))
+            first, last = (np.concatenate(each).astype(self.row_type) for each in zip(*found, strict=True))
             self._visits[region] = Visits(first, last)
         return self._visits[region]
 
@@ -146,10 +139,3 @@ class Achieved:
         place = np.searchsorted(rows, self.last[part.first : part.last], side="right") - 1
         found = np.append(rows, -1)[place]
         return np.where(found >= self.first[part.first : part.last], found, -1)
-
-
-def _stating(flat: np.ndarray, achieved: np.ndarray, among: Sequence[int] | None) -> list[int]:
-    """Columns of observations [R, C] that equal one of the numbers of the achieved goals [R, D] in every row."""
-    if among is None:  # a few rows rule out nearly all columns
-        among = np.flatnonzero((flat[:100, :, None] == achieved[:100, None]).all(0).any(1)).tolist()
-    return [column for column in among if any(np.array_equal(flat[:, column], number) for number in achieved.T)]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from stitchrl.audit.achieved import Achieved
-from stitchrl.audit.cooccurrence import Status
+from stitchrl.audit.cooccurrence import Status, status_of
 from stitchrl.data.formats.source import Source
 from stitchrl.types import AnyTask, Region, RewardRegion, Walls
 
@@ -61,16 +61,25 @@ class Audited:
 
 
 class Column(NamedTuple):
-    """A column of the table of tasks.
-
-    Attributes:
-        text: A task of the certificate to what the table shows.
-        meaning: The heading in words; "" where it speaks for itself. {epsilon} and {unit} are filled in.
-    """
+    """A column of the table of tasks."""
 
     heading: str
-    text: Callable[[dict[str, Any]], str]
-    meaning: str = ""
+    text: Callable[[dict[str, Any]], str]  # of a task of the certificate
+    meaning: str = ""  # the heading in words, where it does not speak for itself. {epsilon} and {unit} are filled in
+
+
+class Terms(NamedTuple):
+    """How episodes relate to a kind of task."""
+
+    noun: str  # what a task is called
+    does: str  # the verb for an episode that holds all of a task, in the plural
+    done: str  # the same, passive
+    key: str  # of how many episodes do it
+    chained: str  # what a chain of episodes does with a task, up to its name
+    chained_its: str  # the same where the task was named before
+    # Key of how many episodes support a task to what they do: a verb, what follows up to the task's name, and what
+    # follows where the task was named before.
+    support: dict[str, tuple[str, str, str]]
 
 
 class Judge(Protocol):
@@ -78,13 +87,17 @@ class Judge(Protocol):
 
     Attributes:
         asks: The key in a tasks file that says what is asked for.
+        any_order: The key of how many episodes hold all of a task in any order, where there is one.
         rewarded: Whether it looks at rewards.
         columns: The table of tasks, after name and status.
+        terms: What sentences on these tasks have of their own.
     """
 
     asks: str
+    any_order: str
     rewarded: bool
     columns: Sequence[Column]
+    terms: Terms
 
     def read(self, where: str, values: Any, dimensions: int) -> AnyTask:
         """A task from a tasks file, of goals of so many numbers. ValueError names the place and the key."""
@@ -94,36 +107,50 @@ class Judge(Protocol):
 
     def status(self, task: dict[str, Any], min_episodes: int) -> Status:
         """A task's status if so many episodes make it seen."""
+        return status_of(task[self.terms.key], task[self.any_order], min_episodes)
 
     def problems(self, task: dict[str, Any], certificate: "Certificate") -> list[str]:
         """A line for each way in which a task is not what it should be."""
+        found = []
+        if task["status"] != task["expect"]:
+            found.append(f"expected {task['expect']}, found {task['status']}: {self.evidence(task, certificate)}")
+        if task["expect"] == "unseen":
+            if task["segments_needed"] is None:
+                found.append(f"no chain of episodes {self.terms.chained_its} at epsilon {certificate.epsilon:g}")
+            for key, (verb, _, what) in self.terms.support.items():
+                if task[key] < certificate.min_support:
+                    found.append(f"only {task[key]} episodes {verb} {what}, {certificate.min_support} needed")
+        return found
+
+    def evidence(self, task: dict[str, Any], certificate: "Certificate") -> str:
+        """Why a task has its status, in words."""
 
     def verdict(self, certificate: "Certificate") -> list[str]:
         """Sentences that answer whether the dataset tests stitching."""
 
     def survey(self, source: Source, audited: Audited, certificate: "Certificate") -> dict[str, Any]:
-        """What else the data tell, as plain values for JSON; {} where there is nothing."""
+        """What else the data tell, as plain values for JSON."""
+        return {}
 
     def caveats(self, surveyed: dict[str, Any], certificate: "Certificate") -> list[str]:
         """Sentences that limit the verdict, from the survey."""
+        return []
 
     def details(self, surveyed: dict[str, Any], audited: Audited, certificate: "Certificate") -> list[str]:
         """The survey in sentences."""
+        return []
 
 
 @dataclass(frozen=True)
 class Certificate:
     """What the audit of a dataset and its tasks found, with the hashes of both. Plain data.
 
+    `epsilon`, `min_episodes`, `min_support`, `control`, `unit` and `drawing` are as in `Audited`.
+
     Attributes:
-        epsilon: In `unit`.
-        min_episodes: That make a task seen.
-        min_support: That must begin in an unseen task's start, and reach what it asks for.
-        control: Made to fail, or to be compared with. It is judged like any other.
         tasks: Plain values, as the judge's `certify` writes them. `start`, and `goal` where there is one, are regions:
             `center`, `half` and `radius`.
         objective: "goal" or "return", which names the judge.
-        unit, drawing: As in `Audited`.
         rewards: Regions and what a step earns that ends there.
     """
 
@@ -140,16 +167,32 @@ class Certificate:
     drawing: dict[str, Any] | None = None
     rewards: list[dict[str, Any]] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, audited: Audited, objective: str, tasks: list[dict[str, Any]]) -> "Certificate":
+        """The certificate of what was found of each task."""
+        return cls(
+            dataset=audited.name,
+            dataset_sha256=audited.sha256,
+            tasks_sha256=tasks_sha256(audited.tasks),
+            epsilon=round(audited.epsilon, 4),
+            min_episodes=audited.min_episodes,
+            min_support=audited.min_episodes if audited.min_support is None else audited.min_support,
+            control=audited.control,
+            tasks=tasks,
+            objective=objective,
+            unit=audited.unit,
+            drawing=audited.drawing,
+            rewards=reward_values(audited.earning),
+        )
+
     @property
     def judge(self) -> Judge:
-        """Who judges the tasks."""
         from stitchrl.audit.judges import JUDGES  # they know certificates
 
         return JUDGES[self.objective]
 
     @property
     def problems(self) -> list[str]:
-        """One line for each failure."""
         return [f"task {task['name']}: {problem}" for task in self.tasks for problem in self.judge.problems(task, self)]
 
     @property
@@ -174,44 +217,6 @@ class Certificate:
         returns = any("target" in task for task in values["tasks"])
         older = {"min_support": values["min_episodes"], "objective": "return" if returns else "goal"}
         return cls(**{**older, **kept})
-
-
-def conclude(audited: Audited, objective: str, rows: list[dict[str, Any]]) -> Certificate:
-    """The certificate of what was found of each task."""
-    enough = audited.min_episodes
-    return Certificate(
-        dataset=audited.name,
-        dataset_sha256=audited.sha256,
-        tasks_sha256=tasks_sha256(audited.tasks),
-        epsilon=round(audited.epsilon, 4),
-        min_episodes=enough,
-        min_support=enough if audited.min_support is None else audited.min_support,
-        control=audited.control,
-        tasks=rows,
-        objective=objective,
-        unit=audited.unit,
-        drawing=audited.drawing,
-        rewards=reward_values(audited.earning),
-    )
-
-
-def needed(task: dict[str, Any], certificate: Certificate) -> str:
-    """What follows on a number of episodes that are too few."""
-    return f", {certificate.min_episodes} needed" if task["expect"] == "seen" else ""
-
-
-def lacking(task: dict[str, Any], there: Mapping[str, str], certificate: Certificate) -> list[str]:
-    """The problems of an unseen task that too few episodes support. there: key of their number to what they do."""
-    return [
-        f"only {task[key]} episodes {does}, {certificate.min_support} needed"
-        for key, does in there.items()
-        if task[key] < certificate.min_support
-    ]
-
-
-def listed(episodes: Sequence[int], count: int) -> str:
-    """The numbers of so many episodes, of which the first are known."""
-    return ", ".join(map(str, episodes)) + (", ..." if count > LISTED else "")
 
 
 def region_values(region: Region) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from stitchrl.audit.achieved import ROWS, Achieved, Part
+from stitchrl.audit.achieved import ROWS, Achieved
 from stitchrl.audit.lattice import Lattice
 from stitchrl.types import Region, Task, Walls
 
@@ -57,7 +57,13 @@ class Joins:
         farthest, nearest = np.linalg.norm(apart + 1, axis=1), np.linalg.norm(np.maximum(apart - 1, 0), axis=1)
         sure, near = farthest <= per_epsilon * (1 - SLACK), nearest <= per_epsilon * (1 + SLACK)
         same_side = self.adjacent[place[pairs[:, 0]], place[pairs[:, 1]]]
-        self.sure, self.near = (_symmetric(pairs[kept & same_side], len(lattice)) for kept in (sure, near))
+        itself, shape = np.arange(len(lattice)), (len(lattice), len(lattice))
+        matrices = []
+        for kept in (sure, near):
+            joined = pairs[kept & same_side]
+            i, j = np.concatenate([joined, joined[:, ::-1], np.stack([itself, itself], 1)]).T  # both ways, and itself
+            matrices.append(csr_array((np.ones(len(i), np.int32), (i, j)), shape))
+        self.sure, self.near = matrices
         self.walls_matter = bool((near & ~same_side).any())  # whether rows may be near each other across a wall
 
     def reversed(self) -> "Joins":
@@ -81,11 +87,17 @@ class Joins:
         """Each episode's earliest entry [episodes] from rows after `entry` up to `covered_to`, or `entry` itself."""
         occupied = self._occupied(self.ranges(entry + 1, covered_to + 1))
         sure = self.sure @ occupied > 0
-        result = np.minimum(entry, self._earliest(sure))
-
-        # Rows in bins at the rim of what is covered need distances, if entering there would be earlier.
         rim = (self.near @ occupied > 0) & ~sure
-        rows = np.concatenate([self._rows_before(result, part, rim) for part in self.achieved.parts])
+        result, at_rim = entry.astype(np.int64), []
+        for part in self.achieved.parts:
+            here, bins = slice(part.first, part.last), self.bin[part.begin : part.end]
+            earliest = self.achieved.earliest(part, part.begin + np.flatnonzero(sure[bins]))
+            result[here] = np.minimum(result[here], earliest)
+            # Rows in bins at the rim of what is covered need distances, if entering there would be earlier.
+            rows = np.flatnonzero(rim[bins])
+            before = part.begin + rows < result[here][self.achieved.number(part)[rows]]
+            at_rim.append((part.begin + rows[before]).astype(self.achieved.row_type))
+        rows = np.concatenate(at_rim)
         if len(rows):
             near = self.near_to([rows])
             ranges = self.ranges(entry + 1, covered_to + 1)
@@ -96,21 +108,6 @@ class Joins:
                 begin, end = np.searchsorted(rows, (part.begin, part.end))
                 result[here] = np.minimum(result[here], self.achieved.earliest(part, rows[begin:end]))
         return result
-
-    def _earliest(self, bins: np.ndarray) -> np.ndarray:
-        """Each episode's first row [episodes] in the bins that are marked, N where it has none."""
-        return np.concatenate(
-            [
-                self.achieved.earliest(part, part.begin + np.flatnonzero(bins[self.bin[part.begin : part.end]]))
-                for part in self.achieved.parts
-            ]
-        )
-
-    def _rows_before(self, entry: np.ndarray, part: Part, bins: np.ndarray) -> np.ndarray:
-        """A part's rows in marked bins that lie before their episode's entry."""
-        rows = np.flatnonzero(bins[self.bin[part.begin : part.end]])
-        before = part.begin + rows < entry[part.first : part.last][self.achieved.number(part)[rows]]
-        return (part.begin + rows[before]).astype(self.achieved.row_type)
 
     def ranges(self, begin: np.ndarray, end: np.ndarray) -> Iterator[np.ndarray]:
         """The rows begin..end - 1 of every episode, a part at a time."""
@@ -143,52 +140,31 @@ def bins_per_epsilon(dimensions: int) -> int:
     return 4 if dimensions <= 2 else math.floor(dimensions**0.5) + 1
 
 
-def _symmetric(pairs: np.ndarray, size: int) -> csr_array:
-    """A [size, size] matrix of ones at the pairs [P, 2], at their mirror images and on the diagonal."""
-    itself = np.arange(size)
-    i, j = np.concatenate([pairs, pairs[:, ::-1], np.stack([itself, itself], 1)]).T
-    return csr_array((np.ones(len(i), np.int32), (i, j)), (size, size))
-
-
 def segments_needed(
     achieved: Achieved, tasks: Sequence[Task], walls: Walls | None, epsilons: Sequence[float]
 ) -> list[list[int | None]]:
-    """The fewest episodes that lead from each task's start to its goal; None where none do.
+    """For each epsilon, the fewest episodes that lead from each task's start to its goal; None where none do.
 
-    Tasks with one start region share one search.
-
-    Args:
-        walls: None where they are unknown.
-        epsilons: Distances within which episodes are joined.
-
-    Returns:
-        For each epsilon a list over tasks.
+    Tasks with one start region share one search. Walls are None where they are unknown.
     """
     result = []
     for epsilon in epsilons:
         joins = Joins(achieved, walls, epsilon)
-        needed = {}
+        needed: dict[tuple[Region, Region], int] = {}
         starts = dict.fromkeys(task.start for task in tasks)
         for start in tqdm(starts, desc=f"chains at epsilon {epsilon:g}", unit=" starts", delay=5, leave=False):
             goals = dict.fromkeys(task.goal for task in tasks if task.start == start)
             last_in_goal = {goal: achieved.visits(goal).last for goal in goals}
-            for goal, segments in _search(joins, achieved.visits(start).first, last_in_goal).items():
-                needed[start, goal] = segments
+            for level, entry in enumerate(levels(joins, achieved.visits(start).first), start=1):
+                reached = [goal for goal in goals if (last_in_goal[goal] > entry).any()]
+                for goal in reached:
+                    needed[start, goal] = level
+                    del goals[goal]
+                if not goals:
+                    break
         result.append([needed.get((task.start, task.goal)) for task in tasks])
         del joins  # before the next one is made: they are large
     return result
-
-
-def _search(joins: Joins, first_in_start: np.ndarray, last_in_goal: dict[Region, np.ndarray]) -> dict[Region, int]:
-    """Segments from one start to each goal that can be reached; arrays [episodes] hold each episode's row."""
-    needed: dict[Region, int] = {}
-    for level, entry in enumerate(levels(joins, first_in_start), start=1):
-        for goal, row in last_in_goal.items():
-            if goal not in needed and (row > entry).any():
-                needed[goal] = level
-        if len(needed) == len(last_in_goal):
-            break
-    return needed
 
 
 def levels(joins: Joins, first_in_start: np.ndarray) -> Iterator[np.ndarray]:

@@ -7,23 +7,17 @@ from typing import Any, cast
 from tqdm import tqdm
 
 from stitchrl.audit import survey, words
-from stitchrl.audit.certificate import (
-    LISTED,
-    Audited,
-    Certificate,
-    Column,
-    conclude,
-    lacking,
-    listed,
-    needed,
-    region_values,
-    rounded,
-)
+from stitchrl.audit.certificate import LISTED, Audited, Certificate, Column, Judge, Terms, region_values, rounded
 from stitchrl.audit.chains import segments_needed
-from stitchrl.audit.cooccurrence import Status, co_occurrence, status_of
+from stitchrl.audit.cooccurrence import co_occurrence
 from stitchrl.audit.reading import check_keys, read_expect, read_region
 from stitchrl.data.formats.source import Source
 from stitchrl.types import Task
+
+SUPPORT = {
+    "starts": ("begin", "in the start of ", "in its start region"),
+    "visits": ("visit", "the goal of ", "its goal region"),
+}
 
 
 def _segments(task: dict[str, Any]) -> str:
@@ -33,10 +27,10 @@ def _segments(task: dict[str, Any]) -> str:
     return text if fewest == most else f"{text} ({words.number(fewest)}-{words.number(most)})"
 
 
-class Goals:
-    """The judge of goals; see `certificate.Judge`."""
+class Goals(Judge):
+    """The judge of goals."""
 
-    asks, rewarded = "goal", False
+    asks, any_order, rewarded = "goal", "unordered", False
     columns: Sequence[Column] = (
         Column("joined", lambda task: str(task["ordered"]), "episodes that visit the start and later the goal"),
         Column("any order", lambda task: str(task["unordered"]), "that visit both"),
@@ -52,6 +46,9 @@ class Goals:
             _segments,
             "the fewest episodes in a chain, at epsilon {epsilon} (at twice to half of it, where that differs)",
         ),
+    )
+    terms = Terms(
+        "pair", "join", "joined", "ordered", "leads from the start to the goal of", "leads from start to goal", SUPPORT
     )
 
     def read(self, where: str, values: Any, dimensions: int) -> Task:
@@ -88,48 +85,49 @@ class Goals:
                     "goal": region_values(task.goal),
                 }
             )
-        return conclude(audited, "goal", rows)
+        return Certificate.of(audited, "goal", rows)
 
-    def status(self, task: dict[str, Any], min_episodes: int) -> Status:
-        return status_of(task["ordered"], task["unordered"], min_episodes)
-
-    def problems(self, task: dict[str, Any], certificate: Certificate) -> list[str]:
-        problems = []
-        if task["status"] != task["expect"]:
-            evidence = self._evidence(task, certificate)
-            problems.append(f"expected {task['expect']}, found {task['status']}: {evidence}")
-        if task["expect"] == "unseen":
-            if task["segments_needed"] is None:
-                problems.append(f"no chain of episodes leads from start to goal at epsilon {certificate.epsilon:g}")
-            there = {"starts": "begin in its start region", "visits": "visit its goal region"}
-            problems += lacking(task, there, certificate)
-        return problems
-
-    def _evidence(self, task: dict[str, Any], certificate: Certificate) -> str:
-        """Why a task has its status, in words."""
+    def evidence(self, task: dict[str, Any], certificate: Certificate) -> str:
         count, both = task["ordered"], task["unordered"]
         if both == 0:
             return "no episode visits both of its regions"
         if count == 0:
-            names = f" ({listed(task['episodes'], both)})" if task["episodes"] else ""  # none in older ones
+            names = f" ({words.listed(task['episodes'], both)})" if task["episodes"] else ""  # none in older ones
             return f"episodes that visit both of its regions: {both}{names}, none in order"
-        names = listed(task["episodes"], count)
+        names = words.listed(task["episodes"], count)
         joins = f"1 episode joins it (episode {names})" if count == 1 else f"{count} episodes join it ({names})"
-        return joins + needed(task, certificate)
+        return joins + words.needed(task, certificate)
 
     def verdict(self, certificate: Certificate) -> list[str]:
-        support = {"starts": ("begin", "in the start of "), "visits": ("visit", "the goal of ")}
-        terms = words.Terms("pair", "join", "joined", "ordered", "leads from the start to the goal of", support)
-        return words.answer(certificate, terms)
+        return words.answer(certificate, self.terms)
 
     def survey(self, source: Source, audited: Audited, certificate: Certificate) -> dict[str, Any]:
         return survey.survey(source, audited, [task["segments_needed"] for task in certificate.tasks])
 
     def caveats(self, surveyed: dict[str, Any], certificate: Certificate) -> list[str]:
-        return words.survey_caveats(surveyed, certificate)
+        found, again, matched = [], surveyed["continued"], surveyed["segments_matched"]
+        if again["episodes"]:
+            unseen = [task["name"] for task in certificate.tasks if task["expect"] == "unseen"]
+            joined = [f"{name} ({again['ordered'][name]})" for name in unseen if again["ordered"][name]]
+            pairs = f"pairs that should be unseen: {', '.join(joined)}" if joined else "no unseen pair"
+            does = "1 episode ends" if again["episodes"] == 1 else f"{again['episodes']} episodes end"
+            found.append(
+                f"{does} in the very state where another begins. Laid end to end, episodes would join {pairs}."
+            )
+        if matched and not matched["exact"]:
+            found.append("What is said below of matching at joins is from a sample of the rows, not from all.")
+        return found
 
     def details(self, surveyed: dict[str, Any], audited: Audited, certificate: Certificate) -> list[str]:
-        return words.survey_details(surveyed, audited, certificate)
+        needed = {task["name"]: task["segments_needed"] for task in certificate.tasks}
+        visited = words.covered(surveyed["coverage"], audited.unit, audited.achieved.dimensions, audited.epsilon)
+        return [
+            f"{words.lengths_of_episodes(surveyed['episode_lengths'])} {visited}",
+            words.far_from_training(surveyed["distances"], audited.unit),
+            *([words.walls_matter(surveyed["walls"], needed)] if surveyed["walls"] else []),
+            *words.jumps_at_seams(surveyed["seams"], audited.rest),
+            *words.matched_joins(surveyed["segments_matched"], needed, audited.rest),
+        ]
 
 
 GOALS = Goals()

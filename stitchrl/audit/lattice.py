@@ -11,16 +11,18 @@ class Lattice:
 
     A side of 0 stands for equality: each distinct achieved goal is a cube of its own.
 
+    Walls are None where they are unknown.
+
     Attributes:
         corner: [cubes, D] where each cube lies, in sides.
         place: [cubes] the place that it lies in; 0 where walls are unknown.
     """
 
     def __init__(self, achieved: Achieved, side: float, walls: Walls | None = None):
-        """walls: None where they are unknown."""
         self._achieved, self._side, self._walls = achieved, side, walls
         if side:
-            low, high = (np.floor(corner / side).astype(np.int64) for corner in achieved.corners)
+            ends = (end.astype(np.float64) for end in (achieved.stored.min(0), achieved.stored.max(0)))
+            low, high = (np.floor(end / side).astype(np.int64) for end in ends)
             self._low, self._extents = low, (high - low + 1).tolist()
         else:
             self._values = [np.unique(numbers).astype(np.float64) for numbers in achieved.stored.T]

@@ -43,16 +43,10 @@ def through_walls(
     pairs: np.ndarray,
     open_way: np.ndarray,
 ) -> dict[str, Any] | None:
-    """What difference walls make.
+    """What difference walls make, None where they are not known.
 
-    Args:
-        needed: Segments needed by each task with walls.
-        pairs: All that are within epsilon.
-        open_way: [pairs] whether no wall is between them.
-
-    Returns:
-        `share` of the sample's pairs of rows of two episodes that walls rule out; `segments` needed by each task, of
-        all rows, if there were no walls. None where walls are not known.
+    `share` of the sample's pairs of rows of two episodes that walls rule out; `segments` needed by each task, of all
+    rows, if there were no walls. With walls they are `needed`, and `open_way` [pairs] says which have none in between.
     """
     if joins.walls is None:
         return None
@@ -67,13 +61,9 @@ def through_walls(
 def segments_matched(
     sample: Sample, achieved: Achieved, tasks: Sequence[Task], pairs: np.ndarray
 ) -> dict[str, Any] | None:
-    """Segments needed by each task with matched joins alone, None where no such chain was found.
+    """Segments needed by each of `tasks` with matched joins alone, None where no such chain was found.
 
-    Args:
-        pairs: Within epsilon, on the same side of walls.
-
-    Returns:
-        `tasks` by name. None where observations hold no more than the achieved goal.
+    Pairs are on the same side of walls. None in all where observations hold no more than the achieved goal.
     """
     if not len(sample.columns):
         return None
@@ -84,7 +74,7 @@ def segments_matched(
         kept.append(some[apart <= THRESHOLD])
     matched = np.concatenate(kept)
     shape = (len(sample.rows), len(sample.rows))
-    joined = csr_array(coo_array((np.ones(len(matched), np.int32), (matched[:, 0], matched[:, 1])), shape))
+    joined = csr_array(coo_array((np.ones(len(matched), np.int32), tuple(matched.T)), shape))
     joined = joined + joined.T
     return {
         "threshold": THRESHOLD,

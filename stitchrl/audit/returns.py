@@ -22,32 +22,24 @@ from scipy.sparse import csr_array
 
 from stitchrl.audit import words
 from stitchrl.audit.achieved import Achieved
-from stitchrl.audit.certificate import (
-    LISTED,
-    Audited,
-    Certificate,
-    Column,
-    conclude,
-    lacking,
-    listed,
-    needed,
-    region_values,
-    rounded,
-)
+from stitchrl.audit.certificate import LISTED, Audited, Certificate, Column, Judge, Terms, region_values, rounded
 from stitchrl.audit.chains import Joins
-from stitchrl.audit.cooccurrence import Status, status_of
+from stitchrl.audit.cooccurrence import status_of
 from stitchrl.audit.reading import check_keys, is_number, read_expect, read_region
-from stitchrl.data.formats.source import Source
 from stitchrl.types import Region, ReturnTask
 
 SEGMENTS = 3  # at most
 CLEAR = 0.1  # of a target: by so much at least it lies above what any episode attained from its start
+SUPPORT = {
+    "starts": ("begin", "in the start of ", "in its start region"),
+    "elsewhere": ("attain", "elsewhere the target of ", "its target elsewhere"),
+}
 
 
-class Returns:
-    """The judge of returns; see `certificate.Judge`."""
+class Returns(Judge):
+    """The judge of returns."""
 
-    asks, rewarded = "target", True
+    asks, any_order, rewarded = "target", "attaining", True
     columns: Sequence[Column] = (
         Column("target", lambda task: words.number(task["target"])),
         Column("steps", lambda task: str(task["horizon"])),
@@ -66,6 +58,7 @@ class Returns:
         ),
         Column("segments", lambda task: words.number(task["segments_needed"]), "how many are needed for the target"),
     )
+    terms = Terms("return", "attain", "attained", "attaining", "collects the target of", "collects its target", SUPPORT)
 
     def read(self, where: str, values: Any, dimensions: int) -> ReturnTask:
         keys = {"name", "start", "target", "horizon"}
@@ -118,44 +111,24 @@ class Returns:
                     "start": region_values(task.start),
                 }
             )
-        return conclude(audited, "return", rows)
-
-    def status(self, task: dict[str, Any], min_episodes: int) -> Status:
-        return status_of(task["attaining"], task["attaining"], min_episodes)
+        return Certificate.of(audited, "return", rows)
 
     def problems(self, task: dict[str, Any], certificate: Certificate) -> list[str]:
-        problems, count = [], task["attaining"]
-        if task["status"] != task["expect"]:
-            names = f" ({listed(task['episodes'], count)})" if count else ""
-            problems.append(
-                f"expected {task['expect']}, found {task['status']}: episodes that attain its target from its start: "
-                f"{count}{names}{needed(task, certificate)}"
+        found = super().problems(task, certificate)
+        if task["expect"] == "unseen" and not task["attaining"] and task["margin"] < CLEAR:
+            found.append(
+                f"its target {task['target']:g} is not clear of the {task['best_in_data']:g} that an episode "
+                f"attained from its start, a tenth of it is needed between them"
             )
-        if task["expect"] == "unseen":
-            if task["segments_needed"] is None:
-                problems.append(f"no chain of episodes collects its target at epsilon {certificate.epsilon:g}")
-            there = {"starts": "begin in its start region", "elsewhere": "attain its target elsewhere"}
-            problems += lacking(task, there, certificate)
-            if not count and task["margin"] < CLEAR:
-                problems.append(
-                    f"its target {task['target']:g} is not clear of the {task['best_in_data']:g} that an episode "
-                    f"attained from its start, a tenth of it is needed between them"
-                )
-        return problems
+        return found
+
+    def evidence(self, task: dict[str, Any], certificate: Certificate) -> str:
+        count = task["attaining"]
+        names = f" ({words.listed(task['episodes'], count)})" if count else ""
+        return f"episodes that attain its target from its start: {count}{names}{words.needed(task, certificate)}"
 
     def verdict(self, certificate: Certificate) -> list[str]:
-        support = {"starts": ("begin", "in the start of "), "elsewhere": ("attain", "elsewhere the target of ")}
-        terms = words.Terms("return", "attain", "attained", "attaining", "collects the target of", support)
-        return words.answer(certificate, terms)
-
-    def survey(self, source: Source, audited: Audited, certificate: Certificate) -> dict[str, Any]:
-        return {}
-
-    def caveats(self, surveyed: dict[str, Any], certificate: Certificate) -> list[str]:
-        return []
-
-    def details(self, surveyed: dict[str, Any], audited: Audited, certificate: Certificate) -> list[str]:
-        return []
+        return words.answer(certificate, self.terms)
 
 
 RETURNS = Returns()

@@ -15,19 +15,12 @@ JOINS = 2_000_000  # pairs within epsilon in a sample, about
 
 
 class Sample(NamedTuple):
-    """Every so many rows of some episodes; all rows of all episodes where these are few.
+    """Every so many rows of some episodes; all rows of all episodes where these are few."""
 
-    Attributes:
-        rows: [R] sorted.
-        observations: [R, C] float32, flattened.
-        columns: Of the flattened observation, those that vary and do not state the achieved goal.
-        spread: [columns] the standard deviation of each in the sample.
-    """
-
-    rows: np.ndarray
-    observations: np.ndarray
-    columns: np.ndarray
-    spread: np.ndarray
+    rows: np.ndarray  # [R] sorted
+    observations: np.ndarray  # [R, C] float32, flattened
+    columns: np.ndarray  # of the flattened observation, those that vary and do not state the achieved goal
+    spread: np.ndarray  # [columns] the standard deviation of each in the sample
 
     def apart(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Root mean square [...] over columns of differences between observations [..., C], standardised."""
@@ -44,18 +37,14 @@ def take(source: Source, achieved: Achieved, epsilon: float, rng: np.random.Gene
     points = achieved.points(rows)
     cubes = np.floor(points / epsilon) if epsilon else points
     crowded = np.unique(cubes, axis=0, return_counts=True)[1].astype(float)
-    ball = _unit_ball(achieved.dimensions) if epsilon else 1.0
+    half = achieved.dimensions / 2
+    ball = math.pi**half / math.gamma(half + 1) if epsilon else 1.0  # the volume of all points within 1 of a point
     pairs = ball / 2 * (crowded**2).sum()  # if rows were spread evenly in and around each cube
     rows = rows[:: max(1, int(np.ceil((pairs / JOINS) ** 0.5)))]
     observations = observations_at(source, rows)
     spread = observations.std(0, dtype=np.float64).astype(np.float32)
     columns = np.setdiff1d(np.flatnonzero(np.ptp(observations, axis=0)), achieved.columns)
     return Sample(rows, observations, columns, spread[columns])
-
-
-def _unit_ball(dimensions: int) -> float:
-    """The volume of all points within 1 of a point."""
-    return math.pi ** (dimensions / 2) / math.gamma(dimensions / 2 + 1)
 
 
 def flattened(episodes: Episodes) -> np.ndarray:

@@ -39,11 +39,8 @@ def jumps(
 ) -> dict[str, Any] | None:
     """Median and 90th percentile of jumps at seams, beside those of one step and of two rows at random.
 
-    Seams are those of unseen tasks, as many of each task.
-
-    Returns:
-        `tasks` holds each task's median, None where nothing must be chained or there is no chain. None in all where
-        observations hold no more than the achieved goal.
+    Seams are those of unseen tasks, as many of each task. `tasks` holds each task's median, None where nothing must be
+    chained or there is no chain. None in all where observations hold no more than the achieved goal.
     """
     if not len(sample.columns):
         return None
@@ -83,7 +80,11 @@ def seams(joins: Joins, tasks: Sequence[Task], rng: np.random.Generator) -> list
     for start in dict.fromkeys(task.start for task in unseen):
         begun = [task for task in unseen if task.start == start]
         goals = [achieved.visits(task.goal).last for task in begun]
-        entries = _entries(joins, achieved.visits(start).first, goals)
+        entries: list[np.ndarray] = []  # of each level, until all goals that can be reached are
+        for entry in levels(joins, achieved.visits(start).first):
+            entries.append(entry.astype(achieved.row_type))
+            if all((goal > entry).any() for goal in goals):
+                break
         for task, goal in zip(begun, goals, strict=True):
             reached = [level for level, entry in enumerate(entries, start=1) if (goal > entry).any()]
             if not reached or reached[0] == 1:
@@ -98,16 +99,6 @@ def seams(joins: Joins, tasks: Sequence[Task], rng: np.random.Generator) -> list
                 rows = _leave(joins, entries[left - 1], before, share, rng)
                 found += [Seam(task.name, int(row), before) for row in rows]
     return found
-
-
-def _entries(joins: Joins, first_in_start: np.ndarray, goals: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Earliest entries [episodes] of each level, until all goals that can be reached are."""
-    result = []
-    for entry in levels(joins, first_in_start):
-        result.append(entry.astype(joins.achieved.row_type))
-        if all((goal > entry).any() for goal in goals):
-            break
-    return result
 
 
 def _leave(joins: Joins, entry: np.ndarray, before: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -127,9 +118,8 @@ def _least(source: Source, sample: Sample, joins: Joins, found: Sequence[Seam], 
         bins = joins.bin[begin : begin + len(episodes)]
         order = bins.argsort(kind="stable")
         first = np.searchsorted(bins[order], np.arange(near.shape[0] + 1))
-        number = np.searchsorted(achieved.last, begin) + np.repeat(
-            np.arange(len(episodes.lengths)), episodes.lengths.numpy() + 1
-        )
+        number = np.repeat(np.arange(len(episodes.lengths)), episodes.lengths.numpy() + 1)
+        number += np.searchsorted(achieved.last, begin)
         observations = flattened(episodes)
         for i, seam in enumerate(found):
             of_bin = joins.bin[seam.row]

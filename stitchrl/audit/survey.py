@@ -22,12 +22,9 @@ SAMPLES = 512  # for a distance between distributions
 
 
 def survey(source: Source, audited: Audited, needed: Sequence[int | None]) -> dict[str, Any]:
-    """Plain values for JSON. Each part is told of in the function that makes it.
+    """Plain values for JSON, of a dataset whose tasks are goals. Each part is told of in the function that makes it.
 
-    Args:
-        source: The dataset's rows with all that is observed in them.
-        audited: The dataset and its tasks, which are goals.
-        needed: Segments needed by each task at epsilon, as the certificate has them.
+    needed: Segments needed by each task at epsilon, as the certificate has them.
     """
     achieved, walls, epsilon = audited.achieved, audited.walls, audited.epsilon
     tasks = cast(Sequence[Task], audited.tasks)
@@ -50,9 +47,8 @@ def survey(source: Source, audited: Audited, needed: Sequence[int | None]) -> di
 def coverage(achieved: Achieved, epsilon: float) -> dict[str, float]:
     """Cubes of side epsilon that episodes visit.
 
-    Returns:
-        Their `area` (of squares; volume in general), or their number where epsilon is 0; and the share of it that
-        several episodes visit, `shared`.
+    Their `area` (of squares; volume in general), or their number where epsilon is 0; and the share of it that several
+    episodes visit, `shared`.
     """
     lattice = Lattice(achieved, epsilon)
     visitors = np.zeros(len(lattice), np.int64)
@@ -68,19 +64,20 @@ def coverage(achieved: Achieved, epsilon: float) -> dict[str, float]:
 def distances(achieved: Achieved, tasks: Sequence[Task], rng: np.random.Generator) -> dict[str, float]:
     """Wasserstein distances (W1, Euclidean) from what training sees to what is evaluated, on samples of each.
 
-    Pairs far apart whose marginals are near each other are combinatorial generalisation. Marginals that are far apart
-    are other places.
-
-    Returns:
-        `pairs` of (state, goal), a goal being any later state of the state's episode (its last state has none);
-        `starts` and `goals`, their marginals.
+    `pairs` of (state, goal), a goal being any later state of the state's episode (its last state has none); `starts`
+    and `goals`, their marginals. Pairs far apart whose marginals are near each other are combinatorial generalisation.
+    Marginals that are far apart are other places.
     """
     seen = np.concatenate([achieved.points(rows) for rows in pairs_of_rows(achieved, SAMPLES, rng)], 1)
     drawn = [tasks[i % len(tasks)] for i in range(SAMPLES)]
     evaluated = np.array([np.concatenate([_draw(task.start, rng), _draw(task.goal, rng)]) for task in drawn])
     half = achieved.dimensions
     columns = {"pairs": slice(0, 2 * half), "starts": slice(0, half), "goals": slice(half, 2 * half)}
-    return {key: round(_wasserstein(seen[:, part], evaluated[:, part]), 4) for key, part in columns.items()}
+    found = {}
+    for key, part in columns.items():
+        cost = cdist(seen[:, part], evaluated[:, part])
+        found[key] = round(float(cost[linear_sum_assignment(cost)].mean()), 4)
+    return found
 
 
 def pairs_of_rows(achieved: Achieved, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -105,25 +102,18 @@ def _draw(region: Region, rng: np.random.Generator) -> np.ndarray:
     return region.sample(rng) + (radius * direction if region.half == 0 else 0.0)
 
 
-def _wasserstein(a: np.ndarray, b: np.ndarray) -> float:
-    cost = cdist(a, b)
-    return float(cost[linear_sum_assignment(cost)].mean())
-
-
 def continued(source: Source, achieved: Achieved, tasks: Sequence[Task]) -> dict[str, Any]:
     """Episodes that begin in the very state in which another ends.
 
-    Returns:
-        `episodes`, how many go on in another; `rejoined`, how many there are when they are laid end to end; `ordered`,
-        for each task, how many of these visit its start and later its goal.
+    `episodes`, how many go on in another; `rejoined`, how many there are when they are laid end to end; `ordered`, for
+    each task, how many of these visit its start and later its goal.
     """
     follower = _followers(source)
     chain, offset = _chains(follower, achieved)
     ordered = {}
     for task in tasks:
         start, goal = achieved.visits(task.start).first, achieved.visits(task.goal).last
-        first = np.full(chain.max() + 1, np.iinfo(np.int64).max)
-        last = np.full(chain.max() + 1, -1)
+        first, last = np.full(chain.max() + 1, np.iinfo(np.int64).max), np.full(chain.max() + 1, -1)
         visited = start < len(achieved)
         np.minimum.at(first, chain[visited], (start + offset)[visited])
         visited = goal >= 0

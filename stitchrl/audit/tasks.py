@@ -24,15 +24,9 @@ from stitchrl.types import AnyTask
 
 
 class Tasks(NamedTuple):
-    """What a tasks file holds.
+    """What a tasks file holds."""
 
-    Attributes:
-        columns: Of the observation, where the achieved goal stands.
-        tasks: In the file's order.
-        judge: Who judges them.
-    """
-
-    columns: tuple[int, ...]
+    columns: tuple[int, ...]  # of the observation, where the achieved goal stands
     tasks: list[AnyTask]
     judge: Judge
 

@@ -1,32 +1,13 @@
 """What an audit says, in sentences. The command and the page say the same ones, each made by one function here."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from stitchrl.audit.certificate import Audited, Certificate
+from stitchrl.audit.certificate import LISTED, Audited, Certificate, Terms
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 VOLUMES = {1: "length", 2: "area"}  # of what episodes visit; in more dimensions a volume
 NAMED = 3  # tasks that one sentence of the verdict names
-
-
-class Terms(NamedTuple):
-    """How episodes relate to a kind of task.
-
-    Attributes:
-        noun: What a task is called.
-        does, done: The verb for an episode that holds all of a task: plural, and passive.
-        key: Of how many episodes do it.
-        chained: What a chain of episodes does with a task, up to its name.
-        support: Key of how many episodes support a task to what they do: a verb, and what follows up to its name.
-    """
-
-    noun: str
-    does: str
-    done: str
-    key: str
-    chained: str
-    support: dict[str, tuple[str, str]]
 
 
 def number(value: Any, form: str = "g") -> str:
@@ -38,12 +19,6 @@ def counted(count: int, noun: str = "episode") -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def spelled(count: int, noun: str = "episode") -> str:
-    """The same with small numbers in letters."""
-    word = NUMBERS[count] if count < len(NUMBERS) else str(count)
-    return f"{word} {noun}" if count == 1 else f"{word} {noun}s"
-
-
 def enumerated(names: Sequence[str], most: int | None = None) -> str:
     """a, b and c; of more than `most` the number of the others."""
     shown = list(names)
@@ -52,11 +27,14 @@ def enumerated(names: Sequence[str], most: int | None = None) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+def listed(episodes: Sequence[int], count: int) -> str:
+    """The numbers of so many episodes, of which the first are known."""
+    return ", ".join(map(str, episodes)) + (", ..." if count > LISTED else "")
 
 
-# ---- The verdict ---------------------------------------------------------------------------------------------------
+def needed(task: dict[str, Any], certificate: Certificate) -> str:
+    """What follows on a number of episodes that are too few."""
+    return f", {certificate.min_episodes} needed" if task["expect"] == "seen" else ""
 
 
 def answer(certificate: Certificate, terms: Terms) -> list[str]:
@@ -64,34 +42,27 @@ def answer(certificate: Certificate, terms: Terms) -> list[str]:
     seen, unseen = ([task for task in certificate.tasks if task["expect"] == which] for which in ("seen", "unseen"))
     short = [task for task in seen if task["status"] != "seen"]
     kept = [task for task in unseen if task["status"] == "unseen"]
-    fails = _failures(certificate, terms, short, unseen)
+    fails = []
+    if joined := [task for task in unseen if task[terms.key]]:
+        fails.append(f"{_episodes(joined, terms.key, terms.does)}, which should be unseen")
+    if reversed_only := [task for task in unseen if task["status"] == "reversed_only"]:
+        both = _episodes(reversed_only, "unordered", "visit", "both ends of ")
+        fails.append(f"{both}, which should be unseen, though not in order")
+    if short:
+        short_of = f"which should be seen: {certificate.min_episodes} are needed"
+        fails.append(f"{_episodes(short, terms.key, terms.does, only=True)}, {short_of}")
+    if chainless := [task for task in unseen if task["segments_needed"] is None]:
+        fails.append(f"no chain of episodes {terms.chained} {_named(chainless)}, at epsilon {certificate.epsilon:g}")
+    for key, (does, of, _) in terms.support.items():
+        if few := [task for task in unseen if task[key] < certificate.min_support]:
+            fails.append(f"{_episodes(few, key, does, of, only=True)}: {certificate.min_support} are needed as support")
     if not fails and not certificate.passed:
         first, *others = certificate.problems
         fails = [first + (f" (and {counted(len(others), 'problem')} more)" if others else "")]
     if fails:
         fails[0] = f"It fails: {fails[0]}"
-    return [sentence(text) for text in (*fails, *_unseen(kept, unseen, terms), *_seen(certificate, terms, short))]
-
-
-def _failures(
-    certificate: Certificate, terms: Terms, short: Sequence[dict[str, Any]], unseen: Sequence[dict[str, Any]]
-) -> list[str]:
-    """What is wrong with the tasks' status and chains, a kind at a time."""
-    found = []
-    if joined := [task for task in unseen if task[terms.key]]:
-        found.append(f"{_episodes(joined, terms.key, terms.does)}, which should be unseen")
-    if reversed_only := [task for task in unseen if task["status"] == "reversed_only"]:
-        both = _episodes(reversed_only, "unordered", "visit", "both ends of ")
-        found.append(f"{both}, which should be unseen, though not in order")
-    if short:
-        short_of = f"which should be seen: {certificate.min_episodes} are needed"
-        found.append(f"{_episodes(short, terms.key, terms.does, only=True)}, {short_of}")
-    if chainless := [task for task in unseen if task["segments_needed"] is None]:
-        found.append(f"no chain of episodes {terms.chained} {_named(chainless)}, at epsilon {certificate.epsilon:g}")
-    for key, does in terms.support.items():
-        if few := [task for task in unseen if task[key] < certificate.min_support]:
-            found.append(f"{_episodes(few, key, *does, only=True)}: {certificate.min_support} are needed as support")
-    return found
+    said = (*fails, *_unseen(kept, unseen, terms), *_seen(certificate, terms, short))
+    return [f"{text[0].upper()}{text[1:]}." for text in said]
 
 
 def _episodes(tasks: Sequence[dict[str, Any]], key: str, does: str, of: str = "", only: bool = False) -> str:
@@ -119,7 +90,8 @@ def _unseen(kept: Sequence[dict[str, Any]], unseen: Sequence[dict[str, Any]], te
     if None in needed:
         return [text]
     least, most = min(needed), max(needed)
-    how_many = spelled(most) if least == most else f"{NUMBERS[least]} to {spelled(most)}"
+    spelled = f"{NUMBERS[most] if most < len(NUMBERS) else most} episode{'' if most == 1 else 's'}"
+    how_many = spelled if least == most else f"{NUMBERS[least]} to {spelled}"
     return [f"{text}; {'it' if len(kept) == 1 else 'each'} needs {how_many}"]
 
 
@@ -155,23 +127,6 @@ def caveats(audited: Audited, certificate: Certificate, surveyed: dict[str, Any]
     if certificate.control:
         found.append("This is a control: it was made to fail, or to be compared with.")
     return found
-
-
-def survey_caveats(surveyed: dict[str, Any], certificate: Certificate) -> list[str]:
-    """Of goals: episodes that go on in another, and what is known of a sample alone."""
-    found, again, matched = [], surveyed["continued"], surveyed["segments_matched"]
-    if again["episodes"]:
-        unseen = [task["name"] for task in certificate.tasks if task["expect"] == "unseen"]
-        joined = [f"{name} ({again['ordered'][name]})" for name in unseen if again["ordered"][name]]
-        what = f"would join pairs that should be unseen: {', '.join(joined)}" if joined else "would join no unseen pair"
-        does = "1 episode ends" if again["episodes"] == 1 else f"{again['episodes']} episodes end"
-        found.append(f"{does} in the very state where another begins. Laid end to end, episodes {what}.")
-    if matched and not matched["exact"]:
-        found.append("What is said below of matching at joins is from a sample of the rows, not from all.")
-    return found
-
-
-# ---- The table and the survey --------------------------------------------------------------------------------------
 
 
 def table(certificate: Certificate) -> tuple[list[str], list[list[str]]]:
@@ -211,9 +166,7 @@ def covered(coverage: dict[str, Any], unit: str, dimensions: int, epsilon: float
 
 def far_from_training(distances: dict[str, float], unit: str) -> str:
     """How far what is evaluated lies from what training sees."""
-    pairs, starts, goals = (
-        f"{distances[key]:.2f}" + (f" {unit}" if unit else "") for key in ("pairs", "starts", "goals")
-    )
+    pairs, starts, goals = (f"{distances[key]:.2f} {unit}".rstrip() for key in ("pairs", "starts", "goals"))
     return (
         f"Wasserstein distance of what is evaluated from what training sees: {pairs} for pairs of state and goal, "
         f"{starts} for states alone and {goals} for goals alone. Far pairs of near states and goals are combinatorial "
@@ -264,17 +217,3 @@ def matched_joins(matched: dict[str, Any] | None, needed: dict[str, int | None],
         where = "" if matched["exact"] else " in the sample"
         parts.append(f"no chain was found{where} for {enumerated(none)}")
     return [f"If {rest} must match within {deviations}, {'; '.join(parts)}."]
-
-
-def survey_details(surveyed: dict[str, Any], audited: Audited, certificate: Certificate) -> list[str]:
-    """The survey of goals in sentences."""
-    needed = {task["name"]: task["segments_needed"] for task in certificate.tasks}
-    unit, dimensions = audited.unit, audited.achieved.dimensions
-    visited = covered(surveyed["coverage"], unit, dimensions, audited.epsilon)
-    return [
-        f"{lengths_of_episodes(surveyed['episode_lengths'])} {visited}",
-        far_from_training(surveyed["distances"], unit),
-        *([walls_matter(surveyed["walls"], needed)] if surveyed["walls"] else []),
-        *jumps_at_seams(surveyed["seams"], audited.rest),
-        *matched_joins(surveyed["segments_matched"], needed, audited.rest),
-    ]

@@ -38,20 +38,9 @@ class Benchmark:
         return Spaces(self.world.observation_space, self.world.action_space, self.objective.condition)
 
     def audited(
-        self,
-        sha256: str,
-        achieved: Achieved,
-        rewards: np.ndarray | None,
-        ceilings: Mapping[str, float],
+        self, sha256: str, achieved: Achieved, rewards: np.ndarray | None, ceilings: Mapping[str, float]
     ) -> Audited:
-        """A dataset of this benchmark, as its certificate is made of it.
-
-        Args:
-            sha256: The dataset's hash.
-            achieved: Achieved goals of all rows.
-            rewards: [N] of the rows, NaN on each episode's last; None where there are none.
-            ceilings: The behaviour's success on tasks, by their names.
-        """
+        """A dataset of this benchmark, as its certificate is made of it. The last three are as in `Audited`."""
         return Audited(
             self.name,
             sha256,
@@ -70,14 +59,9 @@ class Benchmark:
 
 
 def make_benchmark(values: Mapping[str, Any], world: Mapping[str, Any] | None = None) -> Benchmark:
-    """The benchmark of a dataset's plain values.
+    """The benchmark of plain values, as files in conf/dataset/ and conf/world/ hold them. ValueError names the key.
 
-    Args:
-        values: As a file in conf/dataset/ holds them.
-        world: As a file in conf/world/ holds them. None: the package's file of the name in `values`.
-
-    Raises:
-        ValueError: It names the faulty key.
+    world: None for the package's file of the name in `values`.
     """
     settings = world_settings(values["world"]) if world is None else world
     if settings.get("name") != values["world"]:

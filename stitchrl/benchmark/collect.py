@@ -31,11 +31,7 @@ class Collected(NamedTuple):
 
 
 def adopt(benchmark: Benchmark) -> Collected:
-    """The source's first episodes, as many as `spec.transitions` rows hold.
-
-    Raises:
-        ValueError: It names the source, whose states are not of this world.
-    """
+    """The source's first episodes, as many as `spec.transitions` rows hold. ValueError for one of another world."""
     spec, world = benchmark.spec, benchmark.world
     assert spec.source is not None
     source = open_source(spec.source, columns=world.goal_space.columns)
@@ -57,9 +53,9 @@ def adopt(benchmark: Benchmark) -> Collected:
     episodes = benchmark.objective.adopt(source.name, episodes)
     for note in source.notes:
         print(f"{source.name}: {note}", file=sys.stderr)
-    ended = source.terminated
     episodes = episodes.with_info({"context": torch.zeros(len(episodes.lengths), dtype=torch.int64)})
-    return Collected(episodes, None if ended is None else ended[: len(episodes.lengths)], None)
+    terminated = None if source.terminated is None else source.terminated[: len(episodes.lengths)]
+    return Collected(episodes, terminated, behaviour=None)
 
 
 def collect(benchmark: Benchmark, workers: int) -> Collected:
@@ -96,8 +92,8 @@ def _run(benchmark: Benchmark, workers: int) -> tuple[list[Trajectory], int]:
     finished: dict[int, Trajectory] = {}
     kept: list[Trajectory] = []
     attempts = transitions = 0
-    look = {"unit": " steps", "unit_scale": True, "mininterval": 2}
-    with tqdm(total=spec.transitions, desc=f"collect {spec.name}", **look) as bar:
+    look = {"desc": f"collect {spec.name}", "unit": " steps", "unit_scale": True, "mininterval": 2}
+    with tqdm(total=spec.transitions, **look) as bar:
         for trajectory in run(behaviour_rollouts(world, workers), requests(benchmark), world.goal_space.success):
             finished[trajectory.request.number] = trajectory
             # Episodes are taken in the order of their numbers, so that it does not matter which ended first.
@@ -115,8 +111,7 @@ def _run(benchmark: Benchmark, workers: int) -> tuple[list[Trajectory], int]:
 
 def _at_goal(world: World, trajectory: Trajectory) -> np.ndarray:
     """Boolean [T]: which steps end at the episode's goal."""
-    goals = np.broadcast_to(trajectory.request.goal, trajectory.achieved[1:].shape)
-    return world.goal_space.success(trajectory.achieved[1:], goals)
+    return world.goal_space.success(trajectory.achieved[1:], trajectory.request.goal)
 
 
 def behaviour_rollouts(world: World, workers: int) -> list[VectorRollout]:

@@ -50,14 +50,8 @@ def joined_twin(spec: DatasetSpec) -> DatasetSpec:
     """
     targets = tuple(replace(target, expect="seen") for target in spec.targets)
     split, ends_in_cut = re.subn(r"cut\d*$", "joined", spec.split)
-    return replace(
-        spec,
-        split=split if ends_in_cut else f"{split}-joined",
-        cut=None,
-        seen=spec.seen + spec.unseen,
-        unseen=(),
-        targets=targets,
-    )
+    split = split if ends_in_cut else f"{split}-joined"
+    return replace(spec, split=split, cut=None, seen=spec.seen + spec.unseen, unseen=(), targets=targets)
 
 
 def check_name(spec: DatasetSpec) -> None:

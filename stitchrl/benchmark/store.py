@@ -66,11 +66,7 @@ def read_stored(benchmark: Benchmark) -> tuple[Certificate, dict[str, Any]]:
     """The certificate and the metadata (manifest, certificate, contexts) of a stored dataset.
 
     The certificate is judged by the specification's own min_episodes and control, whatever they were when the dataset
-    was stored.
-
-    Raises:
-        ValueError: The dataset is damaged, is not of this specification, or was made from a source that has changed
-            since.
+    was stored. ValueError where that is damaged, is of another specification, or its source has changed since.
     """
     spec = benchmark.spec
     path = minari.folder(spec.name)
@@ -110,16 +106,9 @@ def _with_geometry(benchmark: Benchmark, certificate: Certificate) -> Certificat
 def generate(benchmark: Benchmark, workers: int, if_missing: bool = False) -> None:
     """Make, certify and store a dataset.
 
-    The same seed gives the same bytes for any number of workers. One process at a time makes a dataset. A stored
-    dataset of another specification is never overwritten.
-
-    Args:
-        benchmark: Whose dataset.
-        workers: Threads for physics.
-        if_missing: Leave a dataset that is there by then.
-
-    Raises:
-        ValueError: The place is taken, or the specification cannot be met.
+    The same seed gives the same bytes for any number of workers, which are threads for physics. One process at a time
+    makes a dataset. A stored dataset of another specification is never overwritten, and none is `if_missing`.
+    ValueError where the place is taken, or the specification cannot be met.
     """
     name = benchmark.name
     check_name(benchmark.spec)

@@ -13,17 +13,9 @@ from PIL import Image
 
 from stitchrl.cards.goal import GoalWords
 from stitchrl.cards.returns import ReturnWords
-from stitchrl.cards.words import Words
+from stitchrl.cards.words import Values, Words
 from stitchrl.files import write, write_json
-from stitchrl.report.drawing import (
-    clear_frame,
-    draw_points,
-    draw_rectangles,
-    draw_region,
-    draw_tasks,
-    extent_of,
-    letters,
-)
+from stitchrl.report import drawing
 from stitchrl.spec import DatasetSpec
 
 WORDS: dict[str, Words] = {"goal": GoalWords(), "return": ReturnWords()}  # by objective
@@ -82,7 +74,7 @@ python -m stitchrl {dataset}
 """
 
 
-def words_of(manifest: Mapping[str, Any], certificate: Mapping[str, Any]) -> Words:
+def words_of(manifest: Values, certificate: Values) -> Words:
     """The words for what is asked of a policy. Older certificates do not name it: targets in the manifest tell."""
     older = "return" if manifest["spec"].get("targets") else "goal"
     return WORDS[certificate.get("objective", older)]
@@ -90,18 +82,15 @@ def words_of(manifest: Mapping[str, Any], certificate: Mapping[str, Any]) -> Wor
 
 def write_card(
     folder: Path,
-    manifest: dict[str, Any],
-    certificate: dict[str, Any],
+    manifest: Values,
+    certificate: Values,
     facts: Mapping[str, str],
     points: np.ndarray,
     contexts: np.ndarray,
 ) -> None:
-    """Write README.md, manifest.json, certificate.json and picture.png.
+    """Write README.md, manifest.json, certificate.json and picture.png into a folder, which is made if need be.
 
     Args:
-        folder: It is made if need be.
-        manifest: The dataset's.
-        certificate: The dataset's.
         facts: What the world says of itself, by heading.
         points: [N, 2] the first two numbers of the achieved goal of each row of the data.
         contexts: [N] the context that each was collected in.
@@ -114,52 +103,44 @@ def write_card(
     write(folder / "README.md", lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def save_picture(path: Path, certificate: Mapping[str, Any], points: np.ndarray, contexts: np.ndarray) -> None:
+def save_picture(path: Path, certificate: Values, points: np.ndarray, contexts: np.ndarray) -> None:
     """Draw the world from above with data [N, 2], their contexts [N], rewards and tasks, as a PNG."""
-    drawing = certificate.get("drawing")
-    left, right, low, high = extent_of(drawing, points)
+    obstacles = certificate.get("drawing")
+    left, right, low, high = drawing.extent_of(obstacles, points)
     inches = INCHES / max(right - left, high - low)
-    size = (inches * (right - left), inches * (high - low))
-    figure = Figure(figsize=size, dpi=90, facecolor="white")
+    figure = Figure(figsize=(inches * (right - left), inches * (high - low)), dpi=90, facecolor="white")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
-    clear_frame(axes)
-    axes.set_xlim(left, right)
-    axes.set_ylim(low, high)
-    draw_rectangles(axes, drawing)
-    draw_points(axes, points, contexts)
+    drawing.clear_frame(axes)
+    axes.set(xlim=(left, right), ylim=(low, high))
+    drawing.draw_rectangles(axes, obstacles)
+    drawing.draw_points(axes, points, contexts)
     draw_rewards(axes, certificate.get("rewards") or [])
-    draw_tasks(axes, certificate["tasks"])
+    drawing.draw_tasks(axes, certificate["tasks"])
     canvas.draw()
     # A palette makes it three times smaller: pictures are committed.
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
     picture.quantize(256).save(path, format="png", optimize=True)
 
 
-def draw_rewards(axes: Axes, rewards: Sequence[Mapping[str, Any]]) -> None:
+def draw_rewards(axes: Axes, rewards: Sequence[Values]) -> None:
     """Draw each rewarded region in gold, with what a step that ends there earns. More gold: it earns more."""
     for reward in rewards:
-        share = reward["rate"] / max(abs(other["rate"]) for other in rewards)
-        draw_region(axes, reward["region"], facecolor=GOLD, alpha=0.25 + 0.5 * max(share, 0), linewidth=0, zorder=6)
+        share = max(reward["rate"] / max(abs(other["rate"]) for other in rewards), 0)
+        drawing.draw_region(axes, reward["region"], facecolor=GOLD, alpha=0.25 + 0.5 * share, linewidth=0, zorder=6)
         (x, y), half = reward["region"]["center"][:2], reward["region"]["half"]
         look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 14, "fontweight": "bold", "zorder": 8}
         axes.text(x, y - 0.7 * half, f"{reward['rate']:g}", **look)  # below a start in the same place
 
 
-def describe(
-    manifest: Mapping[str, Any], certificate: Mapping[str, Any], facts: Mapping[str, str], words: Words
-) -> str:
-    """The card as Markdown.
-
-    Args:
-        manifest: The dataset's.
-        certificate: The dataset's. What an older one does not hold is shown as a dash.
-        facts: What the world says of itself, by heading.
-        words: For what is asked of a policy.
-    """
+def describe(manifest: Values, certificate: Values, facts: Mapping[str, str], words: Words) -> str:
+    """The card as Markdown. What an older certificate does not hold is shown as a dash."""
     name, spec = manifest["name"], manifest["spec"]
     place = "_".join(part for part in (spec["world"], spec["maze"], spec["split"]) if part)
-    dataset = " ".join([f"dataset={place}", *overrides(spec)])
+    # What is not in the dataset's file has to be said on the command line.
+    defaults = {key: getattr(DatasetSpec, key) for key in ("transitions", "seed", "min_episodes")}
+    overrides = [f"dataset.{key}={spec[key]}" for key, default in defaults.items() if spec[key] != default]
+    dataset = " ".join([f"dataset={place}", *overrides])
     several = ", coloured by the context of their episode" if len(spec["contexts"]) > 1 else ""
     return f"""# {name}
 
@@ -184,22 +165,14 @@ def describe(
 {USE.format(name=name, dataset=dataset)}"""
 
 
-def overrides(spec: Mapping[str, Any]) -> list[str]:
-    """What has to be said on the command line, since it is not in the dataset's file."""
-    defaults = {key: getattr(DatasetSpec, key) for key in ("transitions", "seed", "min_episodes")}
-    return [f"dataset.{key}={spec[key]}" for key, default in defaults.items() if spec[key] != default]
-
-
-def remarks(manifest: Mapping[str, Any], certificate: Mapping[str, Any]) -> str:
+def remarks(manifest: Values, certificate: Values) -> str:
     """What is special about a dataset: sentences, or nothing."""
-    control = (
-        " It is marked as a control: it is used even if its certificate fails." if manifest["spec"]["control"] else ""
-    )
+    control = " It is marked as a control: it is used even if its certificate fails."
     failed = " **Its certificate fails, see below: the data are not as described here.**"
-    return control + ("" if certificate["pass"] else failed)
+    return (control if manifest["spec"]["control"] else "") + ("" if certificate["pass"] else failed)
 
 
-def facts_of(manifest: Mapping[str, Any], certificate: Mapping[str, Any], words: Words) -> list[tuple[str, str]]:
+def facts_of(manifest: Values, certificate: Values, words: Words) -> list[tuple[str, str]]:
     """What the manifest says, by heading."""
     spec, source = manifest["spec"], manifest["spec"].get("source")
     versions = [f"{PACKAGES.get(package, package)} {version}" for package, version in manifest["versions"].items()]
@@ -220,7 +193,7 @@ def facts_of(manifest: Mapping[str, Any], certificate: Mapping[str, Any], words:
     ]
 
 
-def behaviour(manifest: Mapping[str, Any], unit: str) -> str:
+def behaviour(manifest: Values, unit: str) -> str:
     """How the behaviour did when the data were collected."""
     spec, found = manifest["spec"], manifest["behaviour"]
     speed = f"{found['metres_per_s']:.2f} {unit}/s".replace(" /s", " per s")  # where there is no unit
@@ -232,18 +205,16 @@ def behaviour(manifest: Mapping[str, Any], unit: str) -> str:
     )
 
 
-def tasks(certificate: Mapping[str, Any], words: Words) -> str:
+def tasks(certificate: Values, words: Words) -> str:
     """The table of tasks and what its columns mean."""
     columns, rows = words.columns(certificate), certificate["tasks"]
-    cells = [
-        (letter, *(column.cell(task) for column in columns))
-        for letter, task in zip(letters(len(rows)), rows, strict=True)
-    ]
+    named = zip(drawing.letters(len(rows)), rows, strict=True)
+    cells = [(letter, *(column.cell(task) for column in columns)) for letter, task in named]
     header, align = ["", *(column.heading for column in columns)], "l" + "".join(column.align for column in columns)
     return f"{table(header, cells, align)}\n\n{wrap(words.notes(certificate))}"
 
 
-def verdict(certificate: Mapping[str, Any], words: Words) -> str:
+def verdict(certificate: Values, words: Words) -> str:
     """Whether the certificate passes, and why."""
     hashes = f"The hash of the tasks is `{certificate['tasks_sha256']}`."
     if not certificate["pass"]:
@@ -255,11 +226,7 @@ def verdict(certificate: Mapping[str, Any], words: Words) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
-    """A Markdown table.
-
-    Args:
-        align: An l or an r for each column.
-    """
+    """A Markdown table. align: an l or an r for each column."""
     rule = ["---:" if side == "r" else "---" for side in align]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 

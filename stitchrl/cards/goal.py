@@ -2,19 +2,7 @@
 
 from collections.abc import Sequence
 
-from stitchrl.cards.words import (
-    Column,
-    Values,
-    chained,
-    drawn,
-    near,
-    pieces,
-    point,
-    titled,
-    twin,
-    unit_of,
-    within,
-)
+from stitchrl.cards.words import Column, Values, chained, drawn, near, pieces, point, titled, twin, unit_of, within
 from stitchrl.report.statistics import number
 
 PAPER = "[Ghugare et al., 2024](https://arxiv.org/abs/2401.11237)"
@@ -51,8 +39,16 @@ class GoalWords:
                 f"and has {spec['length']} steps, as in OGBench's stitch data. The unseen tasks, OGBench's five, are "
                 f"longer than the way of any episode.{chained(certificate, 'episodes')}{BESIDE}"
             )
+        contexts = "Each episode begins and ends at places of one context"
+        if spec["maze"] == "dev":
+            contexts = (
+                "Settings are chosen on this maze, so that none is chosen on a maze that methods are compared on. Its "
+                f"contexts are corridors and the passages between them. {contexts}"
+            )
+        elif spec["split"] == "regions":
+            contexts += f"; the contexts are those of {PAPER}"
         return (
-            f"{_contexts(manifest)} No training episode visits both the start and the goal of an unseen task: such a "
+            f"{contexts}. No training episode visits both the start and the goal of an unseen task: such a "
             f"task can only be solved by combining episodes of several contexts.{BESIDE}"
         )
 
@@ -79,8 +75,7 @@ class GoalWords:
         )
 
     def notes(self, certificate: Values) -> str:
-        unit, least = unit_of(certificate), certificate["min_episodes"]
-        epsilon = certificate["epsilon"]
+        unit, least, epsilon = unit_of(certificate), certificate["min_episodes"], certificate["epsilon"]
         ends = [region for task in certificate["tasks"] for region in _ends(task)]
         return (
             f"{drawn('Starts and goals', ends, unit)} An evaluated episode succeeds when it is {within(epsilon, unit)} "
@@ -90,8 +85,8 @@ class GoalWords:
             f"{least} episodes visit its start and later its goal, and unseen if none visits both in any order. "
             "Segments needed: the fewest episodes in a chain from start to goal. One episode may be left for another "
             f"{near(epsilon, unit)}; in brackets, within twice and within half of that. Clearance: how far the "
-            "nearest episode was from visiting both. Ceiling: how often the behaviour itself "
-            "succeeds within the step limit."
+            "nearest episode was from visiting both. Ceiling: how often the behaviour itself succeeds within the step "
+            "limit."
         )
 
     def passing(self, certificate: Values) -> str:
@@ -100,17 +95,6 @@ class GoalWords:
             "For every unseen task there is a chain of episodes from start to goal; at least "
             f"{least} episodes begin at its start, and at least {least} visit its goal."
         )
-
-
-def _contexts(manifest: Values) -> str:
-    spec = manifest["spec"]
-    words = "Each episode begins and ends at places of one context"
-    if spec["maze"] == "dev":
-        return (
-            "Settings are chosen on this maze, so that none is chosen on a maze that methods are compared on. Its "
-            f"contexts are corridors and the passages between them. {words}."
-        )
-    return f"{words}; the contexts are those of {PAPER}." if spec["split"] == "regions" else f"{words}."
 
 
 def _ends(task: Values) -> tuple[Values | None, Values | None]:

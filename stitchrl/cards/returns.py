@@ -27,19 +27,17 @@ class ReturnWords:
     def purpose(self, manifest: Values, certificate: Values) -> str:
         spec = manifest["spec"]
         if spec["cut"] is not None:
-            return (
-                f"{pieces(manifest)} No piece collects an unseen task's target return from its start."
-                f"{chained(certificate, 'pieces')}"
-            )
+            words = f"{pieces(manifest)} No piece collects an unseen task's target return from its start."
+            return words + chained(certificate, "pieces")
         if spec.get("source") is not None:
             words = f"These are the episodes of `{spec['source']}`, with rewards and targets of our own."
             return words + chained(certificate, "episodes")
         if spec["split"].endswith("joined"):
             return (
                 "This is the control: for every task there are training episodes that collect its target return from "
-                f"its start. Its cut twin, `{twin(manifest)}`, holds the same transitions in "
-                "pieces, and no piece collects an unseen task's target return from its start. Success here minus "
-                "success there is the stitching gap of returns."
+                f"its start. Its cut twin, `{twin(manifest)}`, holds the same transitions in pieces, and no piece "
+                "collects an unseen task's target return from its start. Success here minus success there is the "
+                "stitching gap of returns."
             )
         dev = "Settings are chosen on this maze. " if spec["maze"] == "dev" else ""
         return (
@@ -73,11 +71,7 @@ class ReturnWords:
             Column("elsewhere by", "r", lambda task: f"{task['elsewhere']:,}"),
             Column("best in data", "r", lambda task: number(task["best_in_data"], 1)),
             Column("99%", "r", lambda task: number(task["p99"], 1)),
-            Column(
-                "best of 1, 2, 3 chained",
-                "r",
-                lambda task: ", ".join(number(best, 1) for best in task["best_by_segments"].values()),
-            ),
+            Column("best of 1, 2, 3 chained", "r", _best),
             Column("segments needed", "r", lambda task: str(task["segments_needed"] or "none")),
             Column("ceiling", "r", lambda task: number(task["ceiling"])),
         )
@@ -100,3 +94,7 @@ class ReturnWords:
 
     def passing(self, certificate: Values) -> str:
         return "For every unseen task there is a chain of episodes that collects its target."
+
+
+def _best(task: Values) -> str:
+    return ", ".join(number(best, 1) for best in task["best_by_segments"].values())

@@ -1,16 +1,15 @@
 """Goals: a policy is told where to be, and succeeds once it is there."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stitchrl.audit.certificate import Judge
 from stitchrl.audit.goals import GOALS
 from stitchrl.data.episodes import Episodes, take
-from stitchrl.objectives.objective import Rows
+from stitchrl.objectives.objective import Objective
 from stitchrl.objectives.regions import goal_region, step_limit
 from stitchrl.spec import DatasetSpec
 from stitchrl.types import AnyTask, Condition, Expectation, GoalPath, Needs, Place, RewardRegion, Task
@@ -29,13 +28,13 @@ MEASURES = (
 )
 
 
-class ReachGoal:
-    """The evaluated pairs of a specification, as `objective.Objective`."""
+class ReachGoal(Objective):
+    """The evaluated pairs of a specification."""
 
     name = "goal"
-    judge: Judge = GOALS
-    measures: Sequence[Mapping[str, Any]] = MEASURES
-    task_facts: Sequence[str] = ("path_length", "step_limit", "start", "goal")
+    judge = GOALS
+    measures = MEASURES
+    task_facts = ("path_length", "step_limit", "start", "goal")
     rewards: Sequence[RewardRegion] = ()
 
     def __init__(self, spec: DatasetSpec, world: World):
@@ -45,19 +44,14 @@ class ReachGoal:
             columns = tuple(range(int(np.prod(world.observation_space.shape))))
         self.condition = Condition(len(columns), columns)
         seen = [self._task(*pair, expect="seen") for pair in spec.seen]
-        self.tasks: Sequence[AnyTask] = seen + self.parted()
+        self.tasks = seen + self.parted()
 
     def _task(self, start: Place, goal: Place, expect: Expectation) -> Task:
         """Resets and goals lie in the places' own regions; three times the steps that the behaviour needs."""
-        length = self.world.path_length(start, goal)
-        return Task(
-            name=f"{self.world.label(start)}-to-{self.world.label(goal)}",
-            start=self.world.region(start),
-            goal=goal_region(self.world, goal),
-            expect=expect,
-            path_length=length,
-            step_limit=step_limit(self.world, length),
-        )
+        world, length = self.world, self.world.path_length(start, goal)
+        name = f"{world.label(start)}-to-{world.label(goal)}"
+        ends = (world.region(start), goal_region(world, goal))
+        return Task(name, *ends, expect, path_length=length, step_limit=step_limit(world, length))
 
     def check(self, agent: str, needs: Needs, goals: str, augments: bool) -> None:
         if needs.rewards:
@@ -71,8 +65,7 @@ class ReachGoal:
 
     def request(self, number: int, task: AnyTask, rng: np.random.Generator) -> Request:
         assert isinstance(task, Task)
-        start, goal = task.start.sample(rng), task.goal.sample(rng)
-        return Request(number, start, goal, task.step_limit, rng)
+        return Request(number, task.start.sample(rng), task.goal.sample(rng), task.step_limit, rng)
 
     ceiling_request = request
 
@@ -81,19 +74,12 @@ class ReachGoal:
         goal = [round(float(x), 4) for x in trajectory.request.goal]
         return {"success": trajectory.reached, "tight_success": tight, "goal": goal}
 
-    def calibration(self, evaluate: Callable[[Sequence[AnyTask], int], Rows]) -> Rows:
-        return []
-
     def stays(self, goal: np.ndarray) -> bool:
         return self.spec.length is not None
 
     def earned(self, trajectory: Trajectory) -> np.ndarray:
         """1 for a step that ends at the episode's own goal."""
-        goals = np.broadcast_to(trajectory.request.goal, trajectory.achieved[1:].shape)
-        return self.world.goal_space.success(trajectory.achieved[1:], goals).astype(np.float32)
-
-    def adopt(self, name: str, episodes: Episodes) -> Episodes:
-        return episodes
+        return self.world.goal_space.success(trajectory.achieved[1:], trajectory.request.goal).astype(np.float32)
 
     def parted(self) -> list[Task]:
         return [self._task(*pair, expect="unseen") for pair in self.spec.unseen]
@@ -127,8 +113,7 @@ class GoalConditioning:
     """The same goal at every step of an episode."""
 
     def __init__(self, world: World, envs: int):
-        self.world = world
-        space = world.observation_space
+        self.world, space = world, world.observation_space
         self.conditions = torch.from_numpy(np.zeros((envs, *space.shape), space.dtype))
 
     def begin(self, env: int, request: Request) -> None:

@@ -27,12 +27,7 @@ class Conditioning(Protocol):
         """Ask for what the request asks for."""
 
     def advance(self, observations: np.ndarray, steps: np.ndarray) -> None:
-        """Take in what the last step of each environment has led to.
-
-        Args:
-            observations: [envs, *shape].
-            steps: [envs] steps that each episode has taken.
-        """
+        """Take in observations [envs, *shape] that the last step led to, and each episode's number of steps [envs]."""
 
 
 class Relabelling(Protocol):
@@ -42,12 +37,10 @@ class Relabelling(Protocol):
         """The part of each path that counts."""
 
     def conditions(self, path: GoalPath, goals: Tensor, random: Tensor) -> Tensor:
-        """What is asked for at the beginning of each path.
+        """What is asked for at the beginning of each path, as `cut` returns it.
 
-        Args:
-            path: As `cut` returns it.
-            goals: [B] rows of the goals, which are the paths' own unless mixed with others.
-            random: [B] whether the condition is to be one of any other transition.
+        `goals` [B] are rows, those of the paths' own goals unless mixed with others. `random` [B] says whether the
+        condition is to be one of any other transition.
         """
 
     def along(self, path: GoalPath, steps: Tensor, conditions: Tensor) -> Tensor:
@@ -58,7 +51,7 @@ class Relabelling(Protocol):
 
 
 class Objective(Protocol):
-    """What is asked of a policy in the tasks of one dataset.
+    """What is asked of a policy in the tasks of one dataset. Some members have a default.
 
     Attributes:
         name: "goal" or "return", as certificates and summaries have it.
@@ -80,13 +73,9 @@ class Objective(Protocol):
     task_facts: Sequence[str]
 
     def check(self, agent: str, needs: Needs, goals: str, augments: bool) -> None:
-        """ValueError where an agent cannot learn this, or the trajectory sampler changes nothing for it.
+        """ValueError where an agent cannot learn this, or the trajectory sampler `goals` changes nothing for it.
 
-        Args:
-            agent: Its name, as are `goals` of the trajectory sampler.
-            needs: What it learns from.
-            goals: Name of the trajectory sampler.
-            augments: Whether the sampler may leave an episode.
+        augments: Whether the sampler may leave an episode.
         """
 
     def relabel(self, episodes: Episodes) -> Relabelling:
@@ -101,9 +90,9 @@ class Objective(Protocol):
     def calibration(self, evaluate: Callable[[Sequence[AnyTask], int], Rows]) -> Rows:
         """What comes of other requests than the tasks'; no rows where nothing can be varied.
 
-        Args:
-            evaluate: Tasks and episodes of each to one row per episode, task by task.
+        `evaluate` makes of tasks, and a number of episodes of each, one row per episode, task by task.
         """
+        return []
 
     def stays(self, goal: np.ndarray) -> bool:
         """Whether an episode that is collected goes on at its goal [D]."""
@@ -113,6 +102,7 @@ class Objective(Protocol):
 
     def adopt(self, name: str, episodes: Episodes) -> Episodes:
         """Episodes of the source `name` with the rewards that evaluation gives."""
+        return episodes
 
     def ceiling_request(self, number: int, task: AnyTask, rng: np.random.Generator) -> Request:
         """An episode in which the behaviour tries a task."""
@@ -125,3 +115,4 @@ class Objective(Protocol):
 
         None where nothing leads anywhere.
         """
+        return None

@@ -5,7 +5,7 @@ within the horizon, and the steps that are left for it, over the horizon.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stitchrl.audit.certificate import Judge
 from stitchrl.audit.returns import RETURNS
 from stitchrl.data.episodes import Episodes
-from stitchrl.objectives.objective import Rows
+from stitchrl.objectives.objective import Objective, Rows
 from stitchrl.objectives.regions import steps_needed, whole_region
 from stitchrl.spec import DatasetSpec
 from stitchrl.types import AnyTask, Condition, GoalPath, Needs, ReturnTask, RewardRegion, Task, reward_at
@@ -31,31 +30,23 @@ MEASURES = (
 )
 
 
-class CollectReturn:
-    """The evaluated returns of a specification, as `objective.Objective`."""
+class CollectReturn(Objective):
+    """The evaluated returns of a specification."""
 
     name = "return"
-    judge: Judge = RETURNS
-    measures: Sequence[Mapping[str, Any]] = MEASURES
-    task_facts: Sequence[str] = ("path_length", "step_limit", "target", "horizon", "start")
+    judge = RETURNS
+    measures = MEASURES
+    task_facts = ("path_length", "step_limit", "target", "horizon", "start")
     condition = Condition(dim=2)
 
     def __init__(self, spec: DatasetSpec, world: World):
         assert spec.horizon is not None
         self.spec, self.world, self.horizon = spec, world, spec.horizon
-        self.rewards: Sequence[RewardRegion] = [
-            RewardRegion(whole_region(world, reward.place), reward.rate) for reward in spec.rewards
-        ]
-        self.tasks: Sequence[AnyTask] = [
-            ReturnTask(
-                name=f"{world.label(target.start)}-return-{target.value:g}",
-                start=world.region(target.start),
-                target=target.value,
-                horizon=spec.horizon,
-                expect=target.expect,
-            )
-            for target in spec.targets
-        ]
+        self.rewards = [RewardRegion(whole_region(world, reward.place), reward.rate) for reward in spec.rewards]
+        self.tasks = []
+        for target in spec.targets:
+            name, start = f"{world.label(target.start)}-return-{target.value:g}", world.region(target.start)
+            self.tasks.append(ReturnTask(name, start, target.value, spec.horizon, target.expect))
 
     def check(self, agent: str, needs: Needs, goals: str, augments: bool) -> None:
         if needs.value_goals is not None or needs.subgoal_steps is not None:
@@ -149,9 +140,6 @@ class CollectReturn:
             for reward in self.rewards
             if task.expect == "unseen" and reward.rate == most
         ]
-
-    def leads_away(self, here: np.ndarray, later: np.ndarray, goals: np.ndarray) -> None:
-        return None
 
 
 class ReturnRelabelling:
