@@ -55,11 +55,7 @@ def draw_points(axes: Axes, points: np.ndarray, context: np.ndarray) -> None:
 
 
 def draw_region(axes: Axes, region: Mapping[str, Any], **look: Any) -> None:
-    """Draw a region to its size: a box that is rounded by its radius.
-
-    Args:
-        look: of matplotlib's patch, such as `facecolor` and `zorder`.
-    """
+    """Draw a region to its size: a box that is rounded by its radius. The look is that of matplotlib's patch."""
     (x, y), half, radius = place(region), region["half"], region["radius"]
     style = f"round,pad={radius},rounding_size={radius}"
     axes.add_patch(FancyBboxPatch((x - half, y - half), 2 * half, 2 * half, boxstyle=style, **look))
@@ -101,8 +97,8 @@ def _draw_mark(axes: Axes, x: float, y: float, marker: str, letter: str, size: f
 
 def place(region: Mapping[str, Any]) -> tuple[float, float]:
     """Where a region's centre is drawn: its first two numbers, 0 for a second one that it has not."""
-    center = [*region["center"], 0.0]
-    return center[0], center[1]
+    x, y, *_ = [*region["center"], 0.0]
+    return x, y
 
 
 def widest(tasks: Sequence[Mapping[str, Any]]) -> float:
@@ -110,16 +106,20 @@ def widest(tasks: Sequence[Mapping[str, Any]]) -> float:
     return max((2 * task["start"]["half"] for task in tasks if task.get("start")), default=0.0)
 
 
-def extent_of(drawing: Mapping[str, Any] | None, points: np.ndarray) -> tuple[float, float, float, float]:
-    """What a picture shows, (x_low, x_high, y_low, y_high): the drawing's extent, else what holds the points [P, 2]."""
+def extent_of(
+    drawing: Mapping[str, Any] | None, points: np.ndarray, margin: float = 0.04
+) -> tuple[float, float, float, float]:
+    """What a picture shows, (x_low, x_high, y_low, y_high): the drawing's extent, else the points [P, 2] and a margin.
+
+    The margin is a share of the longer side.
+    """
     if drawing is not None:
-        left, right, low, high = drawing["extent"]
-        return left, right, low, high
+        return tuple(drawing["extent"])
     if not len(points):
         return 0.0, 1.0, 0.0, 1.0
     (left, low), (right, high) = points.min(0).tolist(), points.max(0).tolist()
-    margin = 0.04 * max(right - left, high - low, 1e-3)
-    return left - margin, right + margin, low - margin, high + margin
+    around = margin * max(right - left, high - low, 1e-3)
+    return left - around, right + around, low - around, high + around
 
 
 def letters(count: int) -> list[str]:
