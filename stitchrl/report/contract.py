@@ -14,21 +14,13 @@ class BadInput(Exception):
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that tasks hold beside success.
+    """A number that tasks hold beside success."""
 
-    Attributes:
-        key: under which a task holds it.
-        heading: of its column.
-        note: a sentence that explains it, or "".
-        digits: behind the point.
-        estimate: True for one value per run, which is averaged over seeds; False for the same value in all runs.
-    """
-
-    key: str
-    heading: str
-    note: str
-    digits: int
-    estimate: bool
+    key: str  # under which a task holds it
+    heading: str  # of its column
+    note: str  # a sentence that explains it, or ""
+    digits: int  # behind the point
+    estimate: bool  # True for one value per run, which is averaged over seeds; False for the same value in all runs
 
 
 TIGHT = "Under the tight limit: success within half of the step limit, 1.5 times what the behaviour needs."
@@ -71,11 +63,7 @@ SUMMARY: dict[str, Any] = {
     "wall_s": NUMBER,
     "commit": (str, None),
 }
-LATER: dict[str, Any] = {  # what older summaries lack
-    "unit": str,
-    "measures": [MEASURE],
-    "instruments": {"*": (*NUMBER, None)},
-}
+LATER: dict[str, Any] = {"unit": str, "measures": [MEASURE], "instruments": {"*": (*NUMBER, None)}}  # not in older ones
 
 
 def read_summary(path: Path) -> dict[str, Any]:

@@ -69,36 +69,32 @@ def draw_tasks(axes: Axes, tasks: Sequence[Mapping[str, Any]]) -> None:
     """
     places: dict[tuple[float, float], list[tuple[str, str]]] = {}
     for letter, task in zip(letters(len(tasks)), tasks, strict=True):
-        for end, marker in (("start", "o"), ("goal", "*")):
+        for end in ("start", "goal"):
             if region := task.get(end):
-                places.setdefault(place(region), []).append((marker, letter))
+                places.setdefault(place(region), []).append((end, letter))
     left, right = axes.get_xlim()
     side = widest(tasks)
     size = min(18.0, max(10.0, side / (right - left) * PICTURE))  # points
     room = 2 * side or 3 * size / PICTURE * (right - left)  # around a place, for its marks
-    for (x, y), marks in places.items():
+    looks: dict[str, dict[str, Any]] = {
+        "start": {"marker": "o", "markersize": size, "color": "white"},
+        "goal": {"marker": "*", "markersize": 1.7 * size, "color": GOAL},
+    }
+    words: dict[str, Any] = {"fontsize": 0.55 * size, "fontweight": "bold", "ha": "center", "va": "center_baseline"}
+    for middle, marks in places.items():
         lines = [marks[i : i + 3] for i in range(0, len(marks), 3)]
         below, beside = (min(0.46, 0.9 / len(part)) * room for part in (lines, lines[0]))
-        for i, (marker, letter) in enumerate(marks):
-            right_by = beside * (i % 3 - (len(lines[i // 3]) - 1) / 2)
-            up_by = -below * (i // 3 - (len(lines) - 1) / 2)
-            _draw_mark(axes, x + right_by, y + up_by, marker, letter, size)
-
-
-def _draw_mark(axes: Axes, x: float, y: float, marker: str, letter: str, size: float) -> None:
-    look: dict[str, Any] = {"markeredgecolor": "black", "zorder": 7}
-    if marker == "o":
-        axes.plot(x, y, "o", markersize=size, color="white", **look)
-    else:
-        axes.plot(x, y, "*", markersize=1.7 * size, color=GOAL, **look)
-    words: dict[str, Any] = {"fontsize": 0.55 * size, "fontweight": "bold", "ha": "center"}
-    axes.text(x, y, letter, va="center_baseline", zorder=8, **words)
+        for i, (end, letter) in enumerate(marks):
+            x = middle[0] + beside * (i % 3 - (len(lines[i // 3]) - 1) / 2)
+            y = middle[1] - below * (i // 3 - (len(lines) - 1) / 2)
+            axes.plot(x, y, markeredgecolor="black", zorder=7, **looks[end])
+            axes.text(x, y, letter, zorder=8, **words)
 
 
 def place(region: Mapping[str, Any]) -> tuple[float, float]:
     """Where a region's centre is drawn: its first two numbers, 0 for a second one that it has not."""
-    x, y, *_ = [*region["center"], 0.0]
-    return x, y
+    center = [*region["center"], 0.0]
+    return center[0], center[1]
 
 
 def widest(tasks: Sequence[Mapping[str, Any]]) -> float:

@@ -12,18 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from stitchrl.report.drawing import (
-    CONTEXTS,
-    FAILED,
-    GOAL,
-    SOLVED,
-    UNKNOWN,
-    clear_frame,
-    draw_points,
-    draw_rectangles,
-    draw_tasks,
-    letters,
-)
+from stitchrl.report import drawing
+from stitchrl.report.drawing import CONTEXTS, FAILED, GOAL, SOLVED, UNKNOWN, letters
 from stitchrl.report.records import Trajectory, read_data
 from stitchrl.report.rows import far_tasks, groups
 from stitchrl.report.runs import Run, trajectories_of
@@ -53,17 +43,17 @@ def save_figure(runs: Sequence[Run], path: Path) -> None:
 def draw_run(axes: Axes, run: Run, far: Sequence[str]) -> None:
     """Draw the data and the episodes of one run. Of its tasks the far ones are drawn, or all where none is far."""
     tasks = [task for task in run.tasks if not far or task["name"] in far]
-    clear_frame(axes)
-    draw_rectangles(axes, run.drawing)
+    drawing.clear_frame(axes)
+    drawing.draw_rectangles(axes, run.drawing)
     data, trajectories = read_data(run.folder), trajectories_of(run)
     if data is not None:
-        draw_points(axes, *data)
+        drawing.draw_points(axes, *data)
     if trajectories is not None:
         draw_episodes(axes, trajectories, [task["name"] for task in tasks])
     absent = [name for name, value in (("data.npz", data), ("trajectories.npz", trajectories)) if value is None]
     if absent:
         axes.text(0.5, 0.01, f"no {' or '.join(absent)}", transform=axes.transAxes, ha="center", va="bottom", zorder=9)
-    draw_tasks(axes, tasks)
+    drawing.draw_tasks(axes, tasks)
     draw_words(axes, run, tasks, bool(far))
 
 

@@ -152,6 +152,14 @@ def read_calibration(folder: Path) -> dict[str, dict[float, float]] | None:
     return dict(found)
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds, None where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file. Raises BadInput where it cannot be read."""
     try:
