@@ -14,7 +14,6 @@ from stitchrl.report.charts import Series, line_chart
 from stitchrl.report.find import Found
 from stitchrl.report.looks import COLOURS, DASHES, looks
 from stitchrl.report.output import as_csv, as_latex
-from stitchrl.report.records import Trajectory
 from stitchrl.report.rollouts import rollouts
 from stitchrl.report.rows import Group, far_tasks, group_rows, groups, segments_needed, twin_datasets, warnings
 from stitchrl.report.runs import Run, trajectories_of
@@ -24,8 +23,6 @@ from stitchrl.report.twins import conclusion, on_one_twin, twin_rows
 from stitchrl.report.video import video
 
 TEMPLATE = Path(__file__).with_name("page.html")
-
-
 Looks = dict[tuple[str, str], str]  # by agent and goals: classes of the page's style
 
 
@@ -132,8 +129,8 @@ def instrument_section(runs: Sequence[Run], look: Looks) -> Section:
             series = series_of(tracks, [(look[group.way], ", ".join(group.way)) for group in here])
             if series:
                 values = [y for one in series for _, value in one.points for y in value.present]
-                span = min(0.0, *values), max(0.0, *values)
-                drawing = line_chart(f"{name} against gradient steps", "gradient steps", series, span=span, digits=None)
+                title = f"{name} against gradient steps"
+                drawing = line_chart(title, "gradient steps", series, span=(0.0, *values), digits=None)
                 section.charts.append(Figure(f"{name}, {dataset}", drawing))
                 section.legend += [(one.look, one.label) for one in series]
     section.legend = list(dict.fromkeys(section.legend))
@@ -142,8 +139,8 @@ def instrument_section(runs: Sequence[Run], look: Looks) -> Section:
 
 def label(group: Group) -> str:
     """Agent and goals, and how many seeds are missing."""
-    lacking = len(group.runs) - len(group.present)
-    return ", ".join(group.way) + (f" ({lacking} seed{'s' * (lacking > 1)} missing)" if lacking else "")
+    lacking = f" ({group.lacking} seed{'s' * (group.lacking > 1)} missing)" if group.lacking else ""
+    return ", ".join(group.way) + lacking
 
 
 def series_of(tracks: Sequence[Sequence[dict[Any, float]]], legend: Sequence[tuple[str, str]]) -> list[Series]:
@@ -180,8 +177,7 @@ def calibrations(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> li
         if series:
             values = [y for one in series for x, value in one.points for y in (x, *value.present)]
             title = f"Achieved return against the one asked for, from {start}"
-            span = min(0.0, *values), max(0.0, *values)
-            drawing = line_chart(title, "return asked for", series, span=span, diagonal=True)
+            drawing = line_chart(title, "return asked for", series, span=(0.0, *values), diagonal=True)
             figures.append(Figure(title, drawing, "Thin: what is asked for."))
     return figures
 
@@ -196,14 +192,10 @@ def picture(group: Group, far: Sequence[str], videos: bool) -> Figure:
     if trajectories is None:
         return Figure(caption, Markup(""), "No trajectories.npz.")
     figure = Figure(caption, *rollouts(run, tasks, trajectories))
-    if videos and (chosen := first_of(tasks, trajectories)):
-        figure.video = base64.b64encode(video(run, chosen)).decode()
+    of_tasks = [one for one in trajectories if one.task in tasks]
+    if videos and of_tasks:
+        figure.video = base64.b64encode(video(run, of_tasks[0])).decode()
     return figure
-
-
-def first_of(tasks: Sequence[str], trajectories: Sequence[Trajectory]) -> Trajectory | None:
-    """The first episode of any of these tasks."""
-    return next((one for one in trajectories if one.task in tasks), None)
 
 
 def sort_key(entry: Entry) -> str:
@@ -228,13 +220,12 @@ def data(text: str) -> str:
 def render(shown: Sequence[Section], found: Found) -> str:
     """The page as HTML."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"sort_key": sort_key, "share": share, "data": data}
-    environment.filters |= {"as_csv": as_csv, "as_latex": as_latex}
-    lacking = [group for group in groups(found.runs) if len(group.present) < len(group.runs)]
+    environment.filters |= {one.__name__: one for one in (sort_key, share, data, as_csv, as_latex)}
+    lacking = [(group.dataset, label(group)) for group in groups(found.runs) if group.lacking]
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         sections=shown,
         count=len(found.runs),
-        lacking=[(group.dataset, label(group)) for group in lacking],
+        lacking=lacking,
         left_out=found.left_out,
         unfinished=found.unfinished,
         colours=COLOURS,

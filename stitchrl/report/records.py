@@ -54,13 +54,9 @@ def read_trajectories(folder: Path, tasks: Sequence[str]) -> list[Trajectory] | 
     if arrays is None:
         return None
     points, lengths, task, success = arrays.values()
-    if (
-        not are_points(points)
-        or any(array.shape != (len(task),) for array in (lengths, task, success))
-        or lengths.dtype.kind not in "iu"
-        or (lengths < 1).any()
-        or lengths.sum() != len(points)
-    ):
+    alike = all(array.shape == (len(task),) for array in (lengths, task, success))
+    whole = alike and lengths.dtype.kind in "iu" and bool((lengths >= 1).all()) and lengths.sum() == len(points)
+    if not are_points(points) or not whole:
         expected = "finite points [sum of lengths, 2], and lengths, task, success [E] expected"
         raise BadInput(f"{path}: arrays disagree; {expected}")
     if unknown := set(map(str, task)) - set(tasks):
@@ -124,14 +120,13 @@ def read_instruments(folder: Path) -> dict[str, dict[int, float]]:
             continue
         try:
             row = json.loads(line)
-            values = {key.removeprefix(INSTRUMENTS): row[key] for key in row if key.startswith(INSTRUMENTS)}
-            step = int(row["step"])
+            keys, step = [key for key in row if key.startswith(INSTRUMENTS)], int(row["step"])
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{path}, line {i + 1}: an object with a step expected") from error
-        for name, value in values.items():
-            if not any(is_a(value, kind) for kind in NUMBER):
-                raise BadInput(f"{path}, line {i + 1}: {INSTRUMENTS}{name}: a number expected, found {value!r}")
-            found[name][step] = float(value)
+        for key in keys:
+            if not any(is_a(row[key], kind) for kind in NUMBER):
+                raise BadInput(f"{path}, line {i + 1}: {key}: a number expected, found {row[key]!r}")
+            found[key.removeprefix(INSTRUMENTS)][step] = float(row[key])
     return dict(found)
 
 

@@ -74,6 +74,5 @@ def gathered(points: np.ndarray, radius: float) -> tuple[np.ndarray, int]:
     """The one of the points [P, 2] within whose radius most of them lie, and how many these are."""
     if not len(points):
         return np.zeros(2), 0
-    near = np.linalg.norm(points[:, None] - points, axis=-1) <= radius
-    counts = near.sum(1)
+    counts = (np.linalg.norm(points[:, None] - points, axis=-1) <= radius).sum(1)
     return points[counts.argmax()], int(counts.max())

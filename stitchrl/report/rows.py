@@ -73,7 +73,7 @@ def measures_of(runs: Iterable[Run]) -> list[Measure]:
 
 
 def far_tasks(dataset: str, runs: Sequence[Run]) -> list[str]:
-    """Tasks that are expected unseen in the dataset or, for the joined one of twins, in the cut one."""
+    """Tasks that no single training episode contains: unseen in the dataset or, if it is joined, in its cut twin."""
     cuts = {cut for joined, cut in twin_datasets(runs) if joined == dataset} or {dataset}
     unseen = (task["name"] for run in runs if run.dataset in cuts for task in run.tasks if task["expect"] == "unseen")
     return list(dict.fromkeys(unseen))

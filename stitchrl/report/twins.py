@@ -84,26 +84,19 @@ def conclusion(rows: Sequence[TwinRow]) -> str:
     if whole <= SMALLEST_GAP:
         text = f"{agent} fails on joined data too ({number(whole)} on the far tasks): this says nothing of stitching"
     elif gap <= SMALLEST_GAP:
-        text = (
-            f"{agent} reaches {number(cut.success.mean)} on {cut.data}, {number(whole)} on joined data: no gap to close"
-        )
+        text = f"{agent} reaches {number(cut.success.mean)} on {cut.data}, {number(whole)} on joined data"
+        text += ": no gap to close"
     else:
-        text = (
-            f"Without augmentation {agent} loses {number(gap)} of {number(whole)} when no single training episode "
-            "contains a far task"
-        )
+        text = f"Without augmentation {agent} loses {number(gap)} of {number(whole)}"
+        text += " when no single training episode contains a far task"
         for row in augmented:
             name = "augmentation" if len(augmented) == 1 else f"goals={row.goals}"
-            text += f"; {name} {closes(row.closed)}"
+            percent = None if row.closed is None else round(100 * row.closed)
+            if percent is None:
+                text += f"; {name} is missing"
+            else:
+                does = f"closes {percent}% of that gap" if percent >= 0 else f"makes that gap {-percent}% wider"
+                text += f"; {name} {does}"
     counts = sorted({len(row.success.present) for row in rows if row.success.present})
     seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-    text += f" ({seeds} seed{'s' if seeds != '1' else ''})."
-    return text
-
-
-def closes(share: float | None) -> str:
-    """What augmentation does to a gap, of which it closes this share."""
-    if share is None:
-        return "is missing"
-    percent = round(100 * share)
-    return f"closes {percent}% of that gap" if percent >= 0 else f"makes that gap {-percent}% wider"
+    return f"{text} ({seeds} seed{'s' if seeds != '1' else ''})."

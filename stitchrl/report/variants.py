@@ -17,14 +17,12 @@ def named_by_settings(runs: Sequence[Run]) -> list[Run]:
     question mark stands where a run does not tell: it has no resolved.yaml, or one of an earlier version.
     """
     of_agents, of_goals = _differing(runs, goals=False), _differing(runs, goals=True)
-    return [
-        replace(
-            run,
-            agent=" ".join([run.agent, *_words(run, of_agents[run.agent])]),
-            goals=" ".join([run.goals, *_words(run, of_goals[run.goals])]),
-        )
-        for run in runs
-    ]
+    named = []
+    for run in runs:
+        agent = " ".join([run.agent, *_words(run, of_agents[run.agent])])
+        goals = " ".join([run.goals, *_words(run, of_goals[run.goals])])
+        named.append(replace(run, agent=agent, goals=goals))
+    return named
 
 
 def _differing(runs: Sequence[Run], goals: bool) -> dict[str, list[str]]:
