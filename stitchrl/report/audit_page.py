@@ -40,21 +40,13 @@ class Said(NamedTuple):
 
 def write_page(
     path: Path,
-    certificate: Mapping[str, Any],
+    certificate: Mapping[str, Any],  # as the audit prints it as JSON
     said: Said,
-    points: np.ndarray,
-    lengths: np.ndarray,
-    parts: Sequence[slice],
+    points: np.ndarray,  # [N, D] achieved goals, episodes end to end
+    lengths: np.ndarray,  # [episodes] transitions in each
+    parts: Sequence[slice],  # rows of stretches that join what should be unseen
 ) -> None:
-    """Write the page of an audit.
-
-    Args:
-        certificate: As the audit prints it as JSON.
-        said: The audit in words.
-        points: [N, D] achieved goals, episodes end to end.
-        lengths: [episodes] transitions in each.
-        parts: Rows of stretches that join what should be unseen.
-    """
+    """Write the page of an audit."""
     # In the plane: the first two numbers, zero for one that is not there.
     shown = points[:, :2] if points.shape[1] > 1 else np.concatenate([points, np.zeros_like(points)], 1)
     page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
@@ -88,10 +80,8 @@ def picture(
     figure.set_facecolor("white")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.set_aspect("equal")
     draw_rectangles(axes, certificate["drawing"])
-    axes.set_xlim(left, right)
-    axes.set_ylim(below, above)
+    axes.set(xlim=(left, right), ylim=(below, above), aspect="equal")
     unit = f" ({certificate['unit']})" if certificate["unit"] else ""
     axes.set_xlabel(f"achieved goal, number 1{unit}")
     if len(tasks[0]["start"]["center"]) > 1:
@@ -124,16 +114,11 @@ def draw_visits(axes: Axes, points: np.ndarray, lengths: np.ndarray, side: float
     number = np.repeat(np.arange(len(lengths)), lengths + 1)
     once = np.unique((number * extent[0] + square[:, 0]) * extent[1] + square[:, 1])
     visitors = np.bincount(once % (extent[0] * extent[1]), minlength=extent[0] * extent[1]).reshape(extent)
-    greys = colormaps["Greys"](np.linspace(0.15, 0.75, 256))
-    axes.imshow(
-        np.ma.masked_equal(visitors.T, 0),
-        cmap=ListedColormap(greys),
-        norm=LogNorm(1, max(2, visitors.max())),
-        extent=(low[0], low[0] + extent[0] * side, low[1], low[1] + extent[1] * side),
-        origin="lower",
-        interpolation="nearest",
-        zorder=1,
-    )
+    greys = ListedColormap(colormaps["Greys"](np.linspace(0.15, 0.75, 256)))
+    shades = LogNorm(1, max(2, visitors.max()))
+    shown = np.ma.masked_equal(visitors.T, 0)
+    covered = (low[0], low[0] + extent[0] * side, low[1], low[1] + extent[1] * side)
+    axes.imshow(shown, greys, shades, extent=covered, origin="lower", interpolation="nearest", zorder=1)
 
 
 def draw_tasks(figure: Figure, axes: Axes, tasks: Sequence[Mapping[str, Any]]) -> None:
@@ -146,13 +131,8 @@ def draw_tasks(figure: Figure, axes: Axes, tasks: Sequence[Mapping[str, Any]]) -
     for i, task in enumerate(tasks):
         if "goal" in task:
             count = task["segments_needed"]
-            arrow: dict[str, Any] = {
-                "arrowstyle": "-|>",
-                "color": "black" if count is None else colours.to_rgba(count),
-                "lw": 2,
-                "ls": ":" if count is None else "-",
-                "connectionstyle": f"arc3,rad={0.15 + 0.05 * (i % 3)}",
-            }
+            arrow = {"arrowstyle": "-|>", "lw": 2, "connectionstyle": f"arc3,rad={0.15 + 0.05 * (i % 3)}"}
+            arrow |= {"color": "black", "ls": ":"} if count is None else {"color": colours.to_rgba(count), "ls": "-"}
             axes.annotate("", place(task["goal"]), place(task["start"]), arrowprops=arrow, zorder=6)
     if any("goal" in task for task in tasks):
         bar = figure.colorbar(colours, ax=axes, shrink=0.6, ticks=range(1, most + 1), label="segments needed")

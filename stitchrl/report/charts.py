@@ -24,7 +24,7 @@ def line_chart(
     x_label: str,
     series: Sequence[Series],
     dodge: float = 0.0,  # by how much of x one series stands beside the last, so that they do not hide each other
-    span: Sequence[float] = (0.0, 1.0),  # what y must have room for
+    span: tuple[float, float] | None = (0.0, 1.0),  # what y must have room for; None: for zero and all values
     diagonal: bool = False,  # whether a line shows where y equals x
     digits: int | None = 2,  # of numbers that the pointer shows, as `statistics.number` takes them
 ) -> Markup:
@@ -32,8 +32,9 @@ def line_chart(
     xs = [x for one in series for x, _ in one.points]
     left, right = (min(xs) - 0.5, max(xs) + 0.5) if dodge else (0.0, max(xs) * 1.02 or 1.0)
     ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(left, right)
-    low, high = (min(span), max(span)) if min(span) < max(span) else (0.0, 1.0)
-    levels = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    values = [0.0, *(xs if diagonal else []), *(y for one in series for _, of in one.points for y in of.present)]
+    low, high = span or (min(values), max(values))
+    levels = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(*(low, high) if low < high else (0.0, 1.0))
     bottom, top = float(levels[0]), float(levels[-1])
 
     def at(x: float, y: float) -> tuple[float, float]:

@@ -39,28 +39,20 @@ MEASURE = {"key": str, "heading": str, "note": str, "digits": int, "estimate": b
 REGION = {"center": [NUMBER], "half": NUMBER, "radius": NUMBER}
 TASK = {
     **SCORE,
-    "name": str,
-    "expect": str,
-    "status": str,
+    **dict.fromkeys(("name", "expect", "status"), str),
     "segments_needed": (int, None),
     "mean_length": (*NUMBER, None),
     "ceiling": ("fraction", None),
 }
 SUMMARY: dict[str, Any] = {
-    "dataset": str,
-    "dataset_sha256": str,
-    "agent": str,
-    "goals": str,
-    "seed": int,
-    "steps": int,
-    "seen": (SCORE, None),
-    "unseen": (SCORE, None),
+    **dict.fromkeys(("dataset", "dataset_sha256", "agent", "goals"), str),
+    **dict.fromkeys(("seed", "steps"), int),
+    **dict.fromkeys(("seen", "unseen"), (SCORE, None)),
     "raw_difference": (*NUMBER, None),
     "by_segments": {"*": {"success": "fraction"}},
     "tasks": [TASK],
     "augmentation": dict.fromkeys(("requested", "realised", "contradiction_rate"), (*NUMBER, None)),
-    "updates_per_s": NUMBER,
-    "wall_s": NUMBER,
+    **dict.fromkeys(("updates_per_s", "wall_s"), NUMBER),
     "commit": (str, None),
 }
 LATER: dict[str, Any] = {"unit": str, "measures": [MEASURE], "instruments": {"*": (*NUMBER, None)}}  # not in older ones

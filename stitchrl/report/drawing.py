@@ -8,6 +8,7 @@ A *region* is `{"center": [x, y, ...], "half": half of the box's side, "radius":
 region `start` and, if it has one, a region `goal`, as in summary.json. A task without either is not drawn.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
@@ -27,11 +28,8 @@ CONTEXTS = [colormaps["tab10"](i) for i in (0, 1, 4, 9, 6, 5, 8)]
 
 def clear_frame(axes: Axes) -> None:
     """Remove ticks and spines. One unit is as long in x as in y."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_aspect("equal")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set(xticks=[], yticks=[], aspect="equal")
+    axes.spines[:].set_visible(False)
 
 
 def draw_rectangles(axes: Axes, drawing: Mapping[str, Any] | None) -> None:
@@ -41,9 +39,7 @@ def draw_rectangles(axes: Axes, drawing: Mapping[str, Any] | None) -> None:
     patches = [Rectangle((x, y), width, height) for x, y, width, height in drawing["rectangles"]]
     look: dict[str, Any] = {"facecolor": WALL, "linewidth": 0, "antialiased": False, "zorder": 0}
     axes.add_collection(PatchCollection(patches, **look))
-    left, right, low, high = drawing["extent"]
-    axes.set_xlim(left, right)
-    axes.set_ylim(low, high)
+    axes.set(xlim=drawing["extent"][:2], ylim=drawing["extent"][2:])
 
 
 def draw_points(axes: Axes, points: np.ndarray, context: np.ndarray) -> None:
@@ -76,10 +72,7 @@ def draw_tasks(axes: Axes, tasks: Sequence[Mapping[str, Any]]) -> None:
     side = widest(tasks)
     size = min(18.0, max(10.0, side / (right - left) * PICTURE))  # points
     room = 2 * side or 3 * size / PICTURE * (right - left)  # around a place, for its marks
-    looks: dict[str, dict[str, Any]] = {
-        "start": {"marker": "o", "markersize": size, "color": "white"},
-        "goal": {"marker": "*", "markersize": 1.7 * size, "color": GOAL},
-    }
+    looks = {"start": ("o", size, "white"), "goal": ("*", 1.7 * size, GOAL)}
     words: dict[str, Any] = {"fontsize": 0.55 * size, "fontweight": "bold", "ha": "center", "va": "center_baseline"}
     for middle, marks in places.items():
         lines = [marks[i : i + 3] for i in range(0, len(marks), 3)]
@@ -87,7 +80,8 @@ def draw_tasks(axes: Axes, tasks: Sequence[Mapping[str, Any]]) -> None:
         for i, (end, letter) in enumerate(marks):
             x = middle[0] + beside * (i % 3 - (len(lines[i // 3]) - 1) / 2)
             y = middle[1] - below * (i // 3 - (len(lines) - 1) / 2)
-            axes.plot(x, y, markeredgecolor="black", zorder=7, **looks[end])
+            marker, markersize, colour = looks[end]
+            axes.plot(x, y, marker, markersize=markersize, color=colour, markeredgecolor="black", zorder=7)
             axes.text(x, y, letter, zorder=8, **words)
 
 
@@ -120,9 +114,7 @@ def extent_of(
 
 def letters(count: int) -> list[str]:
     """A to Z, then AA, AB and so on: names of tasks in pictures and in the tables beside them."""
-    found = list(ascii_uppercase)
-    for word in found:
-        if len(found) >= count:
-            break
-        found += [word + letter for letter in ascii_uppercase]
-    return found[:count]
+    names = (
+        "".join(word) for length in itertools.count(1) for word in itertools.product(ascii_uppercase, repeat=length)
+    )
+    return list(itertools.islice(names, count))

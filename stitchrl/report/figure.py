@@ -48,8 +48,9 @@ def draw_run(axes: Axes, run: Run, far: Sequence[str]) -> None:
     data, trajectories = read_data(run.folder), trajectories_of(run)
     if data is not None:
         drawing.draw_points(axes, *data)
-    if trajectories is not None:
-        draw_episodes(axes, trajectories, [task["name"] for task in tasks])
+    for task in tasks:
+        of_task = [one for one in trajectories or () if one.task == task["name"]]
+        draw_episodes(axes, of_task[:EPISODES])
     absent = [name for name, value in (("data.npz", data), ("trajectories.npz", trajectories)) if value is None]
     if absent:
         axes.text(0.5, 0.01, f"no {' or '.join(absent)}", transform=axes.transAxes, ha="center", va="bottom", zorder=9)
@@ -57,16 +58,15 @@ def draw_run(axes: Axes, run: Run, far: Sequence[str]) -> None:
     draw_words(axes, run, tasks, bool(far))
 
 
-def draw_episodes(axes: Axes, trajectories: Sequence[Trajectory], tasks: Sequence[str]) -> None:
-    """Draw the first episodes of each task. A cross marks where a failed one ended."""
-    for name in tasks:
-        for points, _, success in [one for one in trajectories if one.task == name][:EPISODES]:
-            colour = SOLVED if success else FAILED
-            halo = [patheffects.withStroke(linewidth=2.2, foreground="white", alpha=0.6)]
-            zorder = 3 if success else 4  # failures are drawn last: they are often short
-            axes.plot(*points.T, color=colour, linewidth=1.0, alpha=0.85, zorder=zorder, path_effects=halo)
-            if not success:
-                axes.plot(*points[-1], marker="x", color=colour, markersize=5, markeredgewidth=1.6, zorder=5)
+def draw_episodes(axes: Axes, trajectories: Sequence[Trajectory]) -> None:
+    """Draw episodes. A cross marks where a failed one ended."""
+    halo = [patheffects.withStroke(linewidth=2.2, foreground="white", alpha=0.6)]
+    for points, _, success in trajectories:
+        colour = SOLVED if success else FAILED
+        zorder = 3 if success else 4  # failures are drawn last: they are often short
+        axes.plot(*points.T, color=colour, linewidth=1.0, alpha=0.85, zorder=zorder, path_effects=halo)
+        if not success:
+            axes.plot(*points[-1], marker="x", color=colour, markersize=5, markeredgewidth=1.6, zorder=5)
 
 
 def draw_words(axes: Axes, run: Run, tasks: Sequence[dict[str, Any]], far: bool) -> None:

@@ -41,10 +41,11 @@ def spread(names: Iterable[str], ours: Sequence[str], count: int) -> dict[str, i
     Settings in a name do not count. Of two names with the same hash the second one in the alphabet has the next number
     that is free.
     """
+    others = count - len(ours)
     words = {name: name.partition(" ")[0] for name in names}
     found = {word: ours.index(word) for word in words.values() if word in ours}
     for word in sorted(set(words.values()) - set(ours)):
-        first, others = zlib.crc32(word.encode("utf-8", "surrogateescape")), count - len(ours)
+        first = zlib.crc32(word.encode("utf-8", "surrogateescape"))
         tried = [len(ours) + (first + i) % others for i in range(others)]
         found[word] = next((i for i in tried if i not in found.values()), tried[0])
     return {name: found[word] for name, word in words.items()}

@@ -16,6 +16,7 @@ GAP = 2  # columns between two of a table's, and more at its ends
 
 SPECIAL = {"\\": r"\textbackslash{}"} | {character: "\\" + character for character in "&%$#_{}"}
 SPECIAL |= {"±": r"$\pm$", ">": "$>$", "<": "$<$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+LATEX = str.maketrans(SPECIAL)
 
 
 def as_csv(table: Table) -> str:
@@ -43,18 +44,13 @@ def _fields(entry: Entry) -> dict[str, Entry]:
 
 def as_latex(table: Table) -> str:
     """The table as LaTeX for the package booktabs."""
-    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
-    sides = "".join("l" if all(isinstance(entry, str) for entry in column) else "r" for column in columns)
-    lines = [" & ".join(map(_latex, table.columns))]
-    lines += [" & ".join(map(_latex, row)) for row in table.texts]
-    head, *body = [f"{line} \\\\" for line in lines]
+    sides = ["l" if all(isinstance(row[i], str) for row in table.rows) else "r" for i in range(len(table.columns))]
+    head, *body = [
+        " & ".join(cell.translate(LATEX) for cell in cells) + " \\\\" for cells in (table.columns, *table.texts)
+    ]
     comment = f"% {table.title}. {table.note}".rstrip(". ") + "."
-    above = [comment, f"\\begin{{tabular}}{{{sides}}}", "\\toprule", head, "\\midrule"]
+    above = [comment, f"\\begin{{tabular}}{{{''.join(sides)}}}", "\\toprule", head, "\\midrule"]
     return "\n".join([*above, *body, "\\bottomrule", "\\end{tabular}", ""])
-
-
-def _latex(text: str) -> str:
-    return "".join(SPECIAL.get(character, character) for character in text)
 
 
 def show(table: Table, columns: int | None) -> None:

@@ -102,12 +102,10 @@ def dataset_section(runs: Sequence[Run], dataset: str, look: Looks, videos: bool
     section.heat = tables.heat_table(runs, dataset)
     section.details = [tables.task_table(runs, dataset)]
     section.legend = [(look[group.way], label(group)) for group in here]
-    rows = [row for row in group_rows(runs) if row.dataset == dataset]
-    by_segments = [
-        Series(of, name, [(int(key), value) for key, value in row.by_segments.items()])
-        for row, (of, name) in zip(rows, section.legend, strict=True)
-        if row.by_segments
-    ]
+    by_segments = []
+    for row in [row for row in group_rows(runs) if row.dataset == dataset and row.by_segments]:
+        points = [(float(key), value) for key, value in row.by_segments.items()]
+        by_segments.append(Series(look[row.way], label(row), points))
     if by_segments:
         drawing = line_chart("Success against segments", "segments needed", by_segments, dodge=0.06)
         section.charts.append(Figure("Success against segments needed", drawing))
@@ -128,9 +126,8 @@ def instrument_section(runs: Sequence[Run], look: Looks) -> Section:
             tracks = [[run.measured[name] for run in group.present if name in run.measured] for group in here]
             series = series_of(tracks, [(look[group.way], ", ".join(group.way)) for group in here])
             if series:
-                values = [y for one in series for _, value in one.points for y in value.present]
                 title = f"{name} against gradient steps"
-                drawing = line_chart(title, "gradient steps", series, span=(0.0, *values), digits=None)
+                drawing = line_chart(title, "gradient steps", series, span=None, digits=None)
                 section.charts.append(Figure(f"{name}, {dataset}", drawing))
                 section.legend += [(one.look, one.label) for one in series]
     section.legend = list(dict.fromkeys(section.legend))
@@ -157,13 +154,13 @@ def series_of(tracks: Sequence[Sequence[dict[Any, float]]], legend: Sequence[tup
 def curves(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> list[Figure]:
     """Success against gradient steps, over seen and over unseen tasks."""
     found = [[run.curves for run in group.present] for group in here]
+    absent = sum(curve is None for of_group in found for curve in of_group)
+    note = f"No eval.jsonl in {absent} runs." if absent else ""
     figures = []
     for kind in ("seen", "unseen"):
+        title = f"Success on {kind} tasks against gradient steps"
         series = series_of([[curve[kind] for curve in of if curve and kind in curve] for of in found], legend)
         if series:
-            title = f"Success on {kind} tasks against gradient steps"
-            absent = sum(curve is None for of_group in found for curve in of_group)
-            note = f"No eval.jsonl in {absent} runs." if absent else ""
             figures.append(Figure(title, line_chart(title, "gradient steps", series), note))
     return figures
 
@@ -175,9 +172,8 @@ def calibrations(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> li
     for start in dict.fromkeys(start for of_group in found for known in of_group for start in known):
         series = series_of([[known[start] for known in of if start in known] for of in found], legend)
         if series:
-            values = [y for one in series for x, value in one.points for y in (x, *value.present)]
             title = f"Achieved return against the one asked for, from {start}"
-            drawing = line_chart(title, "return asked for", series, span=(0.0, *values), diagonal=True)
+            drawing = line_chart(title, "return asked for", series, span=None, diagonal=True)
             figures.append(Figure(title, drawing, "Thin: what is asked for."))
     return figures
 
@@ -200,10 +196,8 @@ def picture(group: Group, far: Sequence[str], videos: bool) -> Figure:
 
 def sort_key(entry: Entry) -> str:
     """What a cell is sorted by: a number, or text."""
-    if isinstance(entry, Estimate):
-        entry = entry.mean
-    if isinstance(entry, Interval):
-        entry = entry.value
+    if isinstance(entry, (Estimate, Interval)):
+        entry = entry.mean if isinstance(entry, Estimate) else entry.value
     return "" if entry is None else str(entry)
 
 

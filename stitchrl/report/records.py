@@ -54,9 +54,8 @@ def read_trajectories(folder: Path, tasks: Sequence[str]) -> list[Trajectory] | 
     if arrays is None:
         return None
     points, lengths, task, success = arrays.values()
-    alike = all(array.shape == (len(task),) for array in (lengths, task, success))
-    whole = alike and lengths.dtype.kind in "iu" and bool((lengths >= 1).all()) and lengths.sum() == len(points)
-    if not are_points(points) or not whole:
+    alike = are_points(points) and all(array.shape == (len(task),) for array in (lengths, task, success))
+    if not alike or lengths.dtype.kind not in "iu" or (lengths < 1).any() or lengths.sum() != len(points):
         expected = "finite points [sum of lengths, 2], and lengths, task, success [E] expected"
         raise BadInput(f"{path}: arrays disagree; {expected}")
     if unknown := set(map(str, task)) - set(tasks):
@@ -120,7 +119,8 @@ def read_instruments(folder: Path) -> dict[str, dict[int, float]]:
             continue
         try:
             row = json.loads(line)
-            keys, step = [key for key in row if key.startswith(INSTRUMENTS)], int(row["step"])
+            keys = [key for key in row if key.startswith(INSTRUMENTS)]
+            step = int(row["step"])
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{path}, line {i + 1}: an object with a step expected") from error
         for key in keys:

@@ -92,9 +92,6 @@ def twin_datasets(runs: Sequence[Run]) -> list[tuple[str, str]]:
     return [(joined, cut) for joined, cut in pairs if names[cut].joined == names[joined]]
 
 
-# ---- One row for each dataset, agent and goals ---------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class GroupRow(Group):
     """What the runs of a group come to."""
@@ -160,9 +157,6 @@ def warnings(dataset: str, runs: Sequence[Run]) -> list[str]:
         if len(sources) > 1:
             found.append(f"The seeds of {', '.join(way)} were trained by {len(sources)} versions of the code.")
     return found
-
-
-# ---- Every task of every group -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

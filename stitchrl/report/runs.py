@@ -78,11 +78,6 @@ class Run:
     def name(self) -> Name | None:
         return Name.parse(self.dataset)
 
-    @property
-    def family(self) -> str | Name:
-        """What a dataset and its twins share: runs on them are compared."""
-        return self.name.joined if self.name else self.dataset
-
     @cached_property
     def by_name(self) -> dict[str, dict[str, Any]]:
         return {task["name"]: task for task in self.tasks}
@@ -126,11 +121,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     path = folder / "resolved.yaml"
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), YAML) if path.exists() else {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        found = {key: value for key, value in flat(values).items() if key not in UNDECIDING | REPEATED}
+    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:  # AttributeError: no mapping
         raise BadInput(f"{path}: damaged; the configuration of a run as YAML expected") from error
-    if not isinstance(values, dict):
-        raise BadInput(f"{path}: damaged; the configuration of a run as YAML expected")
-    found = {key: value for key, value in flat(values).items() if key not in UNDECIDING | REPEATED}
     found = {key: value for key, value in found.items() if key.split(".")[0] != "instruments"}  # they only watch
     if "device" in found:
         found["device"] = str(found["device"]).partition(":")[0]  # which of several does not matter

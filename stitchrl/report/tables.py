@@ -13,7 +13,7 @@ from stitchrl.report import statistics
 from stitchrl.report.contract import SCORE
 from stitchrl.report.rows import far_tasks, group_rows, groups, measures_of, scores, task_rows, twin_datasets, ways
 from stitchrl.report.runs import Run
-from stitchrl.report.statistics import SEEDS_TO_RESAMPLE, Estimate, Interval, number
+from stitchrl.report.statistics import Estimate, Interval, improvement, interquartile_mean, number, resampled
 from stitchrl.report.twins import twin_rows
 
 Entry = Estimate | Interval | str | int | float | None  # None does not apply
@@ -43,11 +43,9 @@ def words(entry: Entry, digits: int | None = 2) -> str:
     """An entry as people read it. A dash: does not apply."""
     if isinstance(entry, Estimate):
         return entry.text(digits)
-    if isinstance(entry, float):
+    if entry is None or isinstance(entry, float):
         return number(entry, digits)
-    if isinstance(entry, int):
-        return f"{entry:,}"
-    return "-" if entry is None else str(entry)
+    return f"{entry:,}" if isinstance(entry, int) else str(entry)
 
 
 def stem(dataset: str) -> str:
@@ -109,21 +107,20 @@ def resampled_tables(runs: Sequence[Run], dataset: str) -> list[Table]:
     kinds = {kind: list(dict.fromkeys(names)) for kind, names in kinds.items()}
     matrices = [{kind: scores(group, names) for kind, names in kinds.items()} for group in here]
     main = next(iter(kinds))
-    enough = [i for i, by_kind in enumerate(matrices) if len(by_kind[main]) >= SEEDS_TO_RESAMPLE]
+    enough = [i for i, by_kind in enumerate(matrices) if len(by_kind[main]) >= statistics.SEEDS_TO_RESAMPLE]
     if not enough:
         return []
     means = []
     for group, by_kind in zip(here, matrices, strict=True):
         seeds = min(map(len, by_kind.values()))
-        found: list[Entry] = [f"{seeds} of {SEEDS_TO_RESAMPLE} seeds"] * len(by_kind)
-        if seeds >= SEEDS_TO_RESAMPLE:
-            metric, rng = statistics.interquartile_mean, np.random.default_rng
-            found = [statistics.resampled(metric, of, rng=rng(0)) for of in by_kind.values()]
+        found: list[Entry] = [f"{seeds} of {statistics.SEEDS_TO_RESAMPLE} seeds"] * len(by_kind)
+        if seeds >= statistics.SEEDS_TO_RESAMPLE:
+            found = [resampled(interquartile_mean, of, rng=np.random.default_rng(0)) for of in by_kind.values()]
         means.append((*group.way, seeds, *found))
     names = [", ".join(group.way) for group in here]
     better = []
     for i, k in combinations(enough, 2):
-        pair = statistics.improvement(matrices[i][main], matrices[k][main], np.random.default_rng(0))
+        pair = improvement(matrices[i][main], matrices[k][main], np.random.default_rng(0))
         better.append((names[i], names[k], pair))
     note = (
         "As Agarwal et al. (2021), except that a seed with all its tasks counts as one observation. 95% intervals come "
@@ -154,15 +151,11 @@ def heat_table(runs: Sequence[Run], dataset: str) -> Table:
         told = (row.measured[measure.key] for measure in alike)
         entries.append((row.task, row.expect, needed, *told, row.ceiling, *success))
     facts = ("task", "expect", "segments", *(measure.heading for measure in alike), "ceiling")
-    return Table(
-        f"{stem(dataset)}-heat",
-        f"{dataset}: success by task",
-        (*facts, *(", ".join(way) for way in shown)),
-        entries,
-        "Means over seeds. A star: some seeds are missing.",
-        digits_of={measure.heading: measure.digits for measure in alike},
-        shares_from=len(facts),
-    )
+    columns = (*facts, *(", ".join(way) for way in shown))
+    note = "Means over seeds. A star: some seeds are missing."
+    digits_of = {measure.heading: measure.digits for measure in alike}
+    title = f"{dataset}: success by task"
+    return Table(f"{stem(dataset)}-heat", title, columns, entries, note, digits_of=digits_of, shares_from=len(facts))
 
 
 def task_table(runs: Sequence[Run], dataset: str) -> Table:

@@ -47,15 +47,10 @@ def twin_rows(runs: Sequence[Run], joined: str, cut: str) -> list[TwinRow]:
         whole, pieces = success[ways[0]], success[ways[1]]
         for dataset, goals in ways:
             result = success[dataset, goals]
-            row = TwinRow(
-                agent=agent,
-                data=next(run.name.split for run in runs if run.dataset == dataset and run.name),
-                goals=goals,
-                success=result,
-                gap=None if dataset == joined else whole.minus(result),
-                closed=None if goals == "future" else share_closed(whole, pieces, result),
-            )
-            rows.append(row)
+            data = next(run.name.split for run in runs if run.dataset == dataset and run.name)
+            gap = None if dataset == joined else whole.minus(result)
+            closed = None if goals == "future" else share_closed(whole, pieces, result)
+            rows.append(TwinRow(agent, data, goals, result, gap, closed))
     return rows
 
 

@@ -30,9 +30,10 @@ def _differing(runs: Sequence[Run], goals: bool) -> dict[str, list[str]]:
     compared: dict[tuple, set[str]] = defaultdict(set)  # agent or goals, dataset or twins, setting -> its values
     for run in runs:
         who = run.goals if goals else run.agent
+        family = run.name.joined if run.name else run.dataset  # what a dataset and its twins share
         for key, value in run.settings.items():
             if key.startswith("goals.") == goals:
-                where = run.dataset if key.startswith("dataset.") else run.family
+                where = run.dataset if key.startswith("dataset.") else family
                 compared[who, where, key].add(_shown(value))
     found: dict[str, list[str]] = defaultdict(list)
     for (who, _, key), values in compared.items():
