@@ -50,17 +50,11 @@ def write_page(
     # In the plane: the first two numbers, zero for one that is not there.
     shown = points[:, :2] if points.shape[1] > 1 else np.concatenate([points, np.zeros_like(points)], 1)
     page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
-    text = page.render(
-        certificate=certificate,
-        said=said,
-        good=[task["status"] == task["expect"] for task in certificate["tasks"]],
-        episodes=f"{len(lengths):,}",
-        transitions=f"{lengths.sum():,}",
-        dimensions=points.shape[1],
-        stretches=len(parts),
-        letters=letters(len(certificate["tasks"])),
-        picture=base64.b64encode(picture(certificate, shown, lengths, [shown[rows] for rows in parts])).decode(),
-    )
+    counts = {"episodes": len(lengths), "transitions": lengths.sum(), "stretches": len(parts)}
+    counts |= {"dimensions": points.shape[1]}
+    image = base64.b64encode(picture(certificate, shown, lengths, [shown[rows] for rows in parts])).decode()
+    names = letters(len(certificate["tasks"]))
+    text = page.render(counts, certificate=certificate, said=said, letters=names, picture=image)
     write(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
@@ -78,7 +72,7 @@ def picture(
     scale = min(8 / width, 8 / height)
     figure = Figure(figsize=(scale * width + 2.0, max(2.0, scale * height) + 1.4), layout="constrained")
     figure.set_facecolor("white")
-    FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)  # which labels are measured on
     axes = figure.subplots()
     draw_rectangles(axes, certificate["drawing"])
     axes.set(xlim=(left, right), ylim=(below, above), aspect="equal")

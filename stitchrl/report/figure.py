@@ -7,7 +7,6 @@ from typing import Any
 
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -30,7 +29,6 @@ def save_figure(runs: Sequence[Run], path: Path) -> None:
     rows = -(-len(shown) // columns)
     layout = ConstrainedLayoutEngine(compress=True, hspace=0.06)
     figure = Figure(figsize=(4.6 * columns, 5.5 * rows + 0.4), layout=layout, facecolor="white")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, run in zip(panels[: len(shown)], shown, strict=True):
         draw_run(axes, run, far_tasks(run.dataset, runs))

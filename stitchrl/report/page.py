@@ -216,12 +216,5 @@ def render(shown: Sequence[Section], found: Found) -> str:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {one.__name__: one for one in (sort_key, share, data, as_csv, as_latex)}
     lacking = [(group.dataset, label(group)) for group in groups(found.runs) if group.lacking]
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        sections=shown,
-        count=len(found.runs),
-        lacking=lacking,
-        left_out=found.left_out,
-        unfinished=found.unfinished,
-        colours=COLOURS,
-        dashes=DASHES,
-    )
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return page.render(found._asdict(), sections=shown, lacking=lacking, colours=COLOURS, dashes=DASHES)
