@@ -51,16 +51,14 @@ def write_page(
     shown = points[:, :2] if points.shape[1] > 1 else np.concatenate([points, np.zeros_like(points)], 1)
     page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
     counts = {"episodes": len(lengths), "transitions": lengths.sum(), "stretches": len(parts)}
-    counts |= {"dimensions": points.shape[1]}
+    counts["dimensions"] = points.shape[1]
     image = base64.b64encode(picture(certificate, shown, lengths, [shown[rows] for rows in parts])).decode()
     names = letters(len(certificate["tasks"]))
     text = page.render(counts, certificate=certificate, said=said, letters=names, picture=image)
     write(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
-def picture(
-    certificate: Mapping[str, Any], points: np.ndarray, lengths: np.ndarray, parts: Sequence[np.ndarray]
-) -> bytes:
+def picture(certificate: Mapping[str, Any], points: np.ndarray, lengths: np.ndarray, parts: list[np.ndarray]) -> bytes:
     """A PNG of data [N, 2] and tasks, with stretches [T + 1, 2] of episodes in red."""
     tasks = certificate["tasks"]
     bounds = [points.min(0), points.max(0)]

@@ -45,9 +45,8 @@ def _fields(entry: Entry) -> dict[str, Entry]:
 def as_latex(table: Table) -> str:
     """The table as LaTeX for the package booktabs."""
     sides = ["l" if all(isinstance(row[i], str) for row in table.rows) else "r" for i in range(len(table.columns))]
-    head, *body = [
-        " & ".join(cell.translate(LATEX) for cell in cells) + " \\\\" for cells in (table.columns, *table.texts)
-    ]
+    cells = [[cell.translate(LATEX) for cell in row] for row in (table.columns, *table.texts)]
+    head, *body = [" & ".join(row) + " \\\\" for row in cells]
     comment = f"% {table.title}. {table.note}".rstrip(". ") + "."
     above = [comment, f"\\begin{{tabular}}{{{''.join(sides)}}}", "\\toprule", head, "\\midrule"]
     return "\n".join([*above, *body, "\\bottomrule", "\\end{tabular}", ""])

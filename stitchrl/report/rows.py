@@ -153,9 +153,8 @@ def warnings(dataset: str, runs: Sequence[Run]) -> list[str]:
     if len(steps := sorted({run.steps for run in here})) > 1:
         found.append(f"These runs were trained for {', '.join(f'{count:,}' for count in steps)} steps.")
     for way in dict.fromkeys((run.agent, run.goals) for run in here):
-        sources = {run.source for run in here if (run.agent, run.goals) == way and run.source}
-        if len(sources) > 1:
-            found.append(f"The seeds of {', '.join(way)} were trained by {len(sources)} versions of the code.")
+        if (sources := len({run.source for run in here if (run.agent, run.goals) == way and run.source})) > 1:
+            found.append(f"The seeds of {', '.join(way)} were trained by {sources} versions of the code.")
     return found
 
 

@@ -85,10 +85,9 @@ def success_table(runs: Sequence[Run], dataset: str) -> Table:
     gaps = {(row.agent, row.goals): row.gap for row in twin_rows(runs, joined, dataset) if row.gap} if joined else {}
     columns = ("agent", "goals", "steps", "seen", "unseen", "raw difference", *(("stitching gap",) if joined else ()))
     rows = []
-    for row in group_rows(runs):
-        if row.dataset == dataset:
-            gap = (gaps.get((row.agent, row.goals)),) if joined else ()
-            rows.append((row.agent, row.goals, row.steps, row.seen, row.unseen, row.raw_difference, *gap))
+    for row in [row for row in group_rows(runs) if row.dataset == dataset]:
+        gap = (gaps.get(row.way),) if joined else ()
+        rows.append((*row.way, row.steps, row.seen, row.unseen, row.raw_difference, *gap))
     note = "Raw difference: seen minus unseen. It is not a stitching gap, since paths of unseen tasks are longer."
     if joined:
         note += f" Stitching gap: success on unseen tasks when trained on {joined}, minus success when trained here."
@@ -164,9 +163,7 @@ def task_table(runs: Sequence[Run], dataset: str) -> Table:
     measures = sorted(measures_of(here), key=lambda measure: measure.estimate)
     alike = sum(not measure.estimate for measure in measures)  # they stand before success, estimates behind it
     rows = []
-    for row in task_rows(runs):
-        if row.dataset != dataset:
-            continue
+    for row in [row for row in task_rows(runs) if row.dataset == dataset]:
         needed = "none" if row.segments_needed is None else row.segments_needed
         steps = None if row.mean_length is None else round(row.mean_length)
         told = [row.measured[measure.key] for measure in measures]
