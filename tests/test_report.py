@@ -134,7 +134,7 @@ def test_twins_differ_in_nothing_else(tmp_path, capsys):
     make_run(tmp_path, "antmaze-umaze-joined-v0", far=0.7)
     make_run(tmp_path, CUT)
     assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
-    assert "Ensemble" not in capsys.readouterr().out
+    assert "Twins" not in capsys.readouterr().out
 
 
 def test_groups(tmp_path):

@@ -23,23 +23,18 @@ def line_chart(
     title: str,
     x_label: str,
     series: Sequence[Series],
-    dodge: float = 0.0,
-    span: tuple[float, float] = (0.0, 1.0),
-    diagonal: bool = False,
-    digits: int | None = 2,
+    dodge: float = 0.0,  # by how much of x one series stands beside the last, so that they do not hide each other
+    span: tuple[float, float] | None = (0.0, 1.0),  # what y must have room for; None: for zero and all values
+    diagonal: bool = False,  # whether a line shows where y equals x
+    digits: int | None = 2,  # of numbers that the pointer shows, as `statistics.number` takes them
 ) -> Markup:
-    """Draw series against x: means with Student's intervals, or with a thin line for each seed where there are none.
-
-    Args:
-        dodge: by how much of x one series stands beside the last, so that they do not hide each other.
-        span: what y must have room for.
-        diagonal: whether a line shows where y equals x.
-        digits: of numbers that the pointer shows, as `statistics.number` takes them.
-    """
+    """Draw series against x: means with Student's intervals, or with a thin line for each seed where there are none."""
     xs = [x for one in series for x, _ in one.points]
     left, right = (min(xs) - 0.5, max(xs) + 0.5) if dodge else (0.0, max(xs) * 1.02 or 1.0)
     ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(left, right)
-    levels = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(*span if span[0] < span[1] else (0.0, 1.0))
+    values = [0.0, *(xs if diagonal else []), *(y for one in series for _, of in one.points for y in of.present)]
+    low, high = span or (min(values), max(values))
+    levels = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(*(low, high) if low < high else (0.0, 1.0))
     bottom, top = float(levels[0]), float(levels[-1])
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -66,13 +61,12 @@ def line_chart(
 def _series(one: Series, aside: float, at: Callable[[float, float], tuple[float, float]], digits: int | None) -> str:
     known = [(x + aside, value, mean) for x, value in one.points if (mean := value.mean) is not None]
     parts = []
-    halves = [half for _, value, _ in known if (half := value.half_width) is not None]
-    if known and len(halves) == len(known):
-        high = [at(x, mean + half) for (x, _, mean), half in zip(known, halves, strict=True)]
-        low = [at(x, mean - half) for (x, _, mean), half in zip(known, halves, strict=True)]
+    ends = [(x, mean - half, mean + half) for x, value, mean in known if (half := value.half_width) is not None]
+    if known and len(ends) == len(known):
+        low, high = [at(x, y) for x, y, _ in ends], [at(x, y) for x, _, y in ends]
         parts.append(f'<path class="band" d="{polyline([*high, *reversed(low)])}Z"/>')
         if aside or len(known) == 1:
-            parts += [f'<path d="{polyline(ends)}"/>' for ends in zip(high, low, strict=True)]
+            parts += [f'<path d="{polyline(pair)}"/>' for pair in zip(high, low, strict=True)]
     else:
         for i in range(max((len(value.values) for _, value, _ in known), default=0)):
             track = [at(x, y) for x, value, _ in known if (y := value.values[i]) is not None]
@@ -81,8 +75,8 @@ def _series(one: Series, aside: float, at: Callable[[float, float], tuple[float,
     means = [at(x, mean) for x, _, mean in known]
     parts.append(f'<path class="mean" d="{polyline(means)}"/>')
     for (x, y), (_, value, _) in zip(means, known, strict=True):
-        words = f"{one.label}: {value.text(digits)}"
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{escape(words)}</title></circle>')
+        words = escape(f"{one.label}: {value.text(digits)}")
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{words}</title></circle>')
     return "".join(parts)
 
 

@@ -14,21 +14,13 @@ class BadInput(Exception):
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that tasks hold beside success.
+    """A number that tasks hold beside success."""
 
-    Attributes:
-        key: under which a task holds it.
-        heading: of its column.
-        note: a sentence that explains it, or "".
-        digits: behind the point.
-        estimate: True for one value per run, which is averaged over seeds; False for the same value in all runs.
-    """
-
-    key: str
-    heading: str
-    note: str
-    digits: int
-    estimate: bool
+    key: str  # under which a task holds it
+    heading: str  # of its column
+    note: str  # a sentence that explains it, or ""
+    digits: int  # behind the point
+    estimate: bool  # True for one value per run, which is averaged over seeds; False for the same value in all runs
 
 
 TIGHT = "Under the tight limit: success within half of the step limit, 1.5 times what the behaviour needs."
@@ -47,35 +39,23 @@ MEASURE = {"key": str, "heading": str, "note": str, "digits": int, "estimate": b
 REGION = {"center": [NUMBER], "half": NUMBER, "radius": NUMBER}
 TASK = {
     **SCORE,
-    "name": str,
-    "expect": str,
-    "status": str,
+    **dict.fromkeys(("name", "expect", "status"), str),
     "segments_needed": (int, None),
     "mean_length": (*NUMBER, None),
     "ceiling": ("fraction", None),
 }
 SUMMARY: dict[str, Any] = {
-    "dataset": str,
-    "dataset_sha256": str,
-    "agent": str,
-    "goals": str,
-    "seed": int,
-    "steps": int,
-    "seen": (SCORE, None),
-    "unseen": (SCORE, None),
+    **dict.fromkeys(("dataset", "dataset_sha256", "agent", "goals"), str),
+    **dict.fromkeys(("seed", "steps"), int),
+    **dict.fromkeys(("seen", "unseen"), (SCORE, None)),
     "raw_difference": (*NUMBER, None),
     "by_segments": {"*": {"success": "fraction"}},
     "tasks": [TASK],
     "augmentation": dict.fromkeys(("requested", "realised", "contradiction_rate"), (*NUMBER, None)),
-    "updates_per_s": NUMBER,
-    "wall_s": NUMBER,
+    **dict.fromkeys(("updates_per_s", "wall_s"), NUMBER),
     "commit": (str, None),
 }
-LATER: dict[str, Any] = {  # what older summaries lack
-    "unit": str,
-    "measures": [MEASURE],
-    "instruments": {"*": (*NUMBER, None)},
-}
+LATER: dict[str, Any] = {"unit": str, "measures": [MEASURE], "instruments": {"*": (*NUMBER, None)}}  # not in older ones
 
 
 def read_summary(path: Path) -> dict[str, Any]:

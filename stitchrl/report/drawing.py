@@ -8,6 +8,7 @@ A *region* is `{"center": [x, y, ...], "half": half of the box's side, "radius":
 region `start` and, if it has one, a region `goal`, as in summary.json. A task without either is not drawn.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
@@ -27,11 +28,8 @@ CONTEXTS = [colormaps["tab10"](i) for i in (0, 1, 4, 9, 6, 5, 8)]
 
 def clear_frame(axes: Axes) -> None:
     """Remove ticks and spines. One unit is as long in x as in y."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_aspect("equal")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set(xticks=[], yticks=[], aspect="equal")
+    axes.spines[:].set_visible(False)
 
 
 def draw_rectangles(axes: Axes, drawing: Mapping[str, Any] | None) -> None:
@@ -41,9 +39,7 @@ def draw_rectangles(axes: Axes, drawing: Mapping[str, Any] | None) -> None:
     patches = [Rectangle((x, y), width, height) for x, y, width, height in drawing["rectangles"]]
     look: dict[str, Any] = {"facecolor": WALL, "linewidth": 0, "antialiased": False, "zorder": 0}
     axes.add_collection(PatchCollection(patches, **look))
-    left, right, low, high = drawing["extent"]
-    axes.set_xlim(left, right)
-    axes.set_ylim(low, high)
+    axes.set(xlim=drawing["extent"][:2], ylim=drawing["extent"][2:])
 
 
 def draw_points(axes: Axes, points: np.ndarray, context: np.ndarray) -> None:
@@ -55,11 +51,7 @@ def draw_points(axes: Axes, points: np.ndarray, context: np.ndarray) -> None:
 
 
 def draw_region(axes: Axes, region: Mapping[str, Any], **look: Any) -> None:
-    """Draw a region to its size: a box that is rounded by its radius.
-
-    Args:
-        look: of matplotlib's patch, such as `facecolor` and `zorder`.
-    """
+    """Draw a region to its size: a box that is rounded by its radius. The look is that of matplotlib's patch."""
     (x, y), half, radius = place(region), region["half"], region["radius"]
     style = f"round,pad={radius},rounding_size={radius}"
     axes.add_patch(FancyBboxPatch((x - half, y - half), 2 * half, 2 * half, boxstyle=style, **look))
@@ -73,30 +65,24 @@ def draw_tasks(axes: Axes, tasks: Sequence[Mapping[str, Any]]) -> None:
     """
     places: dict[tuple[float, float], list[tuple[str, str]]] = {}
     for letter, task in zip(letters(len(tasks)), tasks, strict=True):
-        for end, marker in (("start", "o"), ("goal", "*")):
+        for end in ("start", "goal"):
             if region := task.get(end):
-                places.setdefault(place(region), []).append((marker, letter))
+                places.setdefault(place(region), []).append((end, letter))
     left, right = axes.get_xlim()
     side = widest(tasks)
     size = min(18.0, max(10.0, side / (right - left) * PICTURE))  # points
     room = 2 * side or 3 * size / PICTURE * (right - left)  # around a place, for its marks
-    for (x, y), marks in places.items():
+    looks = {"start": ("o", size, "white"), "goal": ("*", 1.7 * size, GOAL)}
+    words: dict[str, Any] = {"fontsize": 0.55 * size, "fontweight": "bold", "ha": "center", "va": "center_baseline"}
+    for middle, marks in places.items():
         lines = [marks[i : i + 3] for i in range(0, len(marks), 3)]
         below, beside = (min(0.46, 0.9 / len(part)) * room for part in (lines, lines[0]))
-        for i, (marker, letter) in enumerate(marks):
-            right_by = beside * (i % 3 - (len(lines[i // 3]) - 1) / 2)
-            up_by = -below * (i // 3 - (len(lines) - 1) / 2)
-            _draw_mark(axes, x + right_by, y + up_by, marker, letter, size)
-
-
-def _draw_mark(axes: Axes, x: float, y: float, marker: str, letter: str, size: float) -> None:
-    look: dict[str, Any] = {"markeredgecolor": "black", "zorder": 7}
-    if marker == "o":
-        axes.plot(x, y, "o", markersize=size, color="white", **look)
-    else:
-        axes.plot(x, y, "*", markersize=1.7 * size, color=GOAL, **look)
-    words: dict[str, Any] = {"fontsize": 0.55 * size, "fontweight": "bold", "ha": "center"}
-    axes.text(x, y, letter, va="center_baseline", zorder=8, **words)
+        for i, (end, letter) in enumerate(marks):
+            x = middle[0] + beside * (i % 3 - (len(lines[i // 3]) - 1) / 2)
+            y = middle[1] - below * (i // 3 - (len(lines) - 1) / 2)
+            marker, markersize, colour = looks[end]
+            axes.plot(x, y, marker, markersize=markersize, color=colour, markeredgecolor="black", zorder=7)
+            axes.text(x, y, letter, zorder=8, **words)
 
 
 def place(region: Mapping[str, Any]) -> tuple[float, float]:
@@ -110,23 +96,25 @@ def widest(tasks: Sequence[Mapping[str, Any]]) -> float:
     return max((2 * task["start"]["half"] for task in tasks if task.get("start")), default=0.0)
 
 
-def extent_of(drawing: Mapping[str, Any] | None, points: np.ndarray) -> tuple[float, float, float, float]:
-    """What a picture shows, (x_low, x_high, y_low, y_high): the drawing's extent, else what holds the points [P, 2]."""
+def extent_of(
+    drawing: Mapping[str, Any] | None, points: np.ndarray, margin: float = 0.04
+) -> tuple[float, float, float, float]:
+    """What a picture shows, (x_low, x_high, y_low, y_high): the drawing's extent, else the points [P, 2] and a margin.
+
+    The margin is a share of the longer side.
+    """
     if drawing is not None:
-        left, right, low, high = drawing["extent"]
-        return left, right, low, high
+        return tuple(drawing["extent"])
     if not len(points):
         return 0.0, 1.0, 0.0, 1.0
     (left, low), (right, high) = points.min(0).tolist(), points.max(0).tolist()
-    margin = 0.04 * max(right - left, high - low, 1e-3)
-    return left - margin, right + margin, low - margin, high + margin
+    around = margin * max(right - left, high - low, 1e-3)
+    return left - around, right + around, low - around, high + around
 
 
 def letters(count: int) -> list[str]:
     """A to Z, then AA, AB and so on: names of tasks in pictures and in the tables beside them."""
-    found = list(ascii_uppercase)
-    for word in found:
-        if len(found) >= count:
-            break
-        found += [word + letter for letter in ascii_uppercase]
-    return found[:count]
+    names = (
+        "".join(word) for length in itertools.count(1) for word in itertools.product(ascii_uppercase, repeat=length)
+    )
+    return list(itertools.islice(names, count))

@@ -7,23 +7,12 @@ from typing import Any
 
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from stitchrl.report.drawing import (
-    CONTEXTS,
-    FAILED,
-    GOAL,
-    SOLVED,
-    UNKNOWN,
-    clear_frame,
-    draw_points,
-    draw_rectangles,
-    draw_tasks,
-    letters,
-)
+from stitchrl.report import drawing
+from stitchrl.report.drawing import CONTEXTS, FAILED, GOAL, SOLVED, UNKNOWN, letters
 from stitchrl.report.records import Trajectory, read_data
 from stitchrl.report.rows import far_tasks, groups
 from stitchrl.report.runs import Run, trajectories_of
@@ -40,7 +29,6 @@ def save_figure(runs: Sequence[Run], path: Path) -> None:
     rows = -(-len(shown) // columns)
     layout = ConstrainedLayoutEngine(compress=True, hspace=0.06)
     figure = Figure(figsize=(4.6 * columns, 5.5 * rows + 0.4), layout=layout, facecolor="white")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, run in zip(panels[: len(shown)], shown, strict=True):
         draw_run(axes, run, far_tasks(run.dataset, runs))
@@ -53,30 +41,30 @@ def save_figure(runs: Sequence[Run], path: Path) -> None:
 def draw_run(axes: Axes, run: Run, far: Sequence[str]) -> None:
     """Draw the data and the episodes of one run. Of its tasks the far ones are drawn, or all where none is far."""
     tasks = [task for task in run.tasks if not far or task["name"] in far]
-    clear_frame(axes)
-    draw_rectangles(axes, run.drawing)
+    drawing.clear_frame(axes)
+    drawing.draw_rectangles(axes, run.drawing)
     data, trajectories = read_data(run.folder), trajectories_of(run)
     if data is not None:
-        draw_points(axes, *data)
-    if trajectories is not None:
-        draw_episodes(axes, trajectories, [task["name"] for task in tasks])
+        drawing.draw_points(axes, *data)
+    for task in tasks:
+        of_task = [one for one in trajectories or () if one.task == task["name"]]
+        draw_episodes(axes, of_task[:EPISODES])
     absent = [name for name, value in (("data.npz", data), ("trajectories.npz", trajectories)) if value is None]
     if absent:
         axes.text(0.5, 0.01, f"no {' or '.join(absent)}", transform=axes.transAxes, ha="center", va="bottom", zorder=9)
-    draw_tasks(axes, tasks)
+    drawing.draw_tasks(axes, tasks)
     draw_words(axes, run, tasks, bool(far))
 
 
-def draw_episodes(axes: Axes, trajectories: Sequence[Trajectory], tasks: Sequence[str]) -> None:
-    """Draw the first episodes of each task. A cross marks where a failed one ended."""
-    for name in tasks:
-        for points, _, success in [one for one in trajectories if one.task == name][:EPISODES]:
-            colour = SOLVED if success else FAILED
-            halo = [patheffects.withStroke(linewidth=2.2, foreground="white", alpha=0.6)]
-            zorder = 3 if success else 4  # failures are drawn last: they are often short
-            axes.plot(*points.T, color=colour, linewidth=1.0, alpha=0.85, zorder=zorder, path_effects=halo)
-            if not success:
-                axes.plot(*points[-1], marker="x", color=colour, markersize=5, markeredgewidth=1.6, zorder=5)
+def draw_episodes(axes: Axes, trajectories: Sequence[Trajectory]) -> None:
+    """Draw episodes. A cross marks where a failed one ended."""
+    halo = [patheffects.withStroke(linewidth=2.2, foreground="white", alpha=0.6)]
+    for points, _, success in trajectories:
+        colour = SOLVED if success else FAILED
+        zorder = 3 if success else 4  # failures are drawn last: they are often short
+        axes.plot(*points.T, color=colour, linewidth=1.0, alpha=0.85, zorder=zorder, path_effects=halo)
+        if not success:
+            axes.plot(*points[-1], marker="x", color=colour, markersize=5, markeredgewidth=1.6, zorder=5)
 
 
 def draw_words(axes: Axes, run: Run, tasks: Sequence[dict[str, Any]], far: bool) -> None:

@@ -1,12 +1,12 @@
 """Which runs there are in given folders: finished ones, others that did not finish, and odd ones that are left out."""
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from stitchrl.report.contract import BadInput
+from stitchrl.report.records import read_json
 from stitchrl.report.runs import Name, Run, read_run
 from stitchrl.report.variants import named_by_settings
 
@@ -29,9 +29,8 @@ def find_runs(paths: Iterable[Path]) -> Found:
         if not path.is_dir():
             raise BadInput(f"{path}: {'not a folder' if path.exists() else 'does not exist'}; a run folder expected")
         files = sorted(path.rglob("*.json"))
-        found: list[tuple[Path, str | None]] = [
-            (file.parent, None) for file in files if file.name in ("summary.json", "status.json")
-        ]
+        records = [file for file in files if file.name in ("summary.json", "status.json")]
+        found: list[tuple[Path, str | None]] = [(file.parent, None) for file in records]
         jobs = [(file, job) for file in files if file.stem.isdecimal() and (job := read_job(file)) is not None]
         for file, job in [(file, job) for file, job in jobs if "runs" in job]:
             ended = f"{job['status']}: {job['said']}" if job.get("said") else str(job["status"])
@@ -40,9 +39,8 @@ def find_runs(paths: Iterable[Path]) -> Found:
                 of_job = [(file, ended)]  # it ended before it had a folder
             found += of_job
         if not found and any("runs" not in job for _, job in jobs):
-            left_out.append(
-                f"{path}: a sweep of an earlier version does not say where its runs are; name their folders"
-            )
+            problem = "a sweep of an earlier version does not say where its runs are; name their folders"
+            left_out.append(f"{path}: {problem}")
         elif not found:
             left_out.append(f"{path}: no run found; a summary.json expected in it or below it")
         for folder, said in found:
@@ -76,10 +74,7 @@ def read_all(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
 
 def read_job(record: Path) -> dict[str, Any] | None:
     """What a sweep says of one of its jobs; None for another file."""
-    try:
-        job = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    job = read_json(record)
     if not isinstance(job, dict) or not job.keys() >= {"overrides", "status"}:
         return None
     runs = job.get("runs", [])
@@ -88,23 +83,18 @@ def read_job(record: Path) -> dict[str, Any] | None:
 
 def has_finished(folder: Path) -> bool:
     """Whether a run left a summary, even a damaged one, and did not fail."""
-    path = folder / "summary.json"
-    if not path.exists():
-        return False
-    try:
-        return "failed" not in json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return True
+    summary = read_json(folder / "summary.json")
+    return (folder / "summary.json").exists() and not (isinstance(summary, dict) and "failed" in summary)
 
 
 def how_it_ended(folder: Path, job: str | None) -> str:
     """What status.json says of the run; if it says nothing, what the sweep says of the run's job."""
+    status = read_json(folder / "status.json")
     try:
-        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
         if job and status["status"] == "running":  # its process is no more, or the sweep goes on
             return job
         return f"{status['status']}: {status['reason']}" if status.get("reason") else str(status["status"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         return job or "unknown"
 
 

@@ -24,34 +24,28 @@ def looks(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
     agent with another setting, has other dashes. No two look the same as long as there are looks left.
     """
     shown = ways(runs)
-    colours = spread({word(agent) for agent, _ in shown}, OURS, COLOURS)
-    dashes = spread({word(goals) for _, goals in shown}, GOALS, len(DASHES))
+    colours = spread((agent for agent, _ in shown), OURS, COLOURS)
+    dashes = spread((goals for _, goals in shown), GOALS, len(DASHES))
     spare = [*range(len(GOALS), len(DASHES)), *range(len(GOALS))]
     found: dict[tuple[str, str], tuple[int, int]] = {}
     for agent, goals in shown:
-        colour = colours[word(agent)]
-        own = [(colour, dash) for dash in (dashes[word(goals)], *spare)]
+        own = [(colours[agent], dash) for dash in (dashes[goals], *spare)]
         wanted = [*own, *product(reversed(range(COLOURS)), range(len(DASHES)))]
         found[agent, goals] = next((look for look in wanted if look not in found.values()), own[0])
     return {way: f"c{colour} d{dash}" for way, (colour, dash) in found.items()}
 
 
-def word(name: str) -> str:
-    """A name without the settings in it."""
-    return name.partition(" ")[0]
-
-
 def spread(names: Iterable[str], ours: Sequence[str], count: int) -> dict[str, int]:
     """A number below `count` for each name: its place among ours, else one after these, which its hash chooses.
 
-    Of two names with the same hash the second one in the alphabet has the next number that is free.
+    Settings in a name do not count. Of two names with the same hash the second one in the alphabet has the next number
+    that is free.
     """
     others = count - len(ours)
-    found: dict[str, int] = {}
-    for name in sorted(names):
-        first = zlib.crc32(name.encode("utf-8", "surrogateescape"))
+    words = {name: name.partition(" ")[0] for name in names}
+    found = {word: ours.index(word) for word in words.values() if word in ours}
+    for word in sorted(set(words.values()) - set(ours)):
+        first = zlib.crc32(word.encode("utf-8", "surrogateescape"))
         tried = [len(ours) + (first + i) % others for i in range(others)]
-        found[name] = (
-            ours.index(name) if name in ours else next((i for i in tried if i not in found.values()), tried[0])
-        )
-    return found
+        found[word] = next((i for i in tried if i not in found.values()), tried[0])
+    return {name: found[word] for name, word in words.items()}

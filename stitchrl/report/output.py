@@ -2,6 +2,7 @@
 
 import csv
 import io
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -15,72 +16,47 @@ GAP = 2  # columns between two of a table's, and more at its ends
 
 SPECIAL = {"\\": r"\textbackslash{}"} | {character: "\\" + character for character in "&%$#_{}"}
 SPECIAL |= {"±": r"$\pm$", ">": "$>$", "<": "$<$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+LATEX = str.maketrans(SPECIAL)
 
 
 def as_csv(table: Table) -> str:
     """The table as CSV. An estimate takes four columns: mean, half of the interval, seeds, missing seeds."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
-    fields = [_fields(heading, column) for heading, column in zip(table.columns, columns, strict=True)]
-    writer.writerow([name for field in fields for name in field])
-    for row in table.rows:
-        writer.writerow(
-            [value for field, entry in zip(fields, row, strict=True) for value in _values(entry, len(field))]
-        )
+    rows = [list(map(_fields, row)) for row in table.rows]
+    columns = list(zip(*rows, strict=True)) or [()] * len(table.columns)
+    widest = [max(column, key=len, default={"": None}) for column in columns]
+    writer.writerow([heading + name for heading, names in zip(table.columns, widest, strict=True) for name in names])
+    for row in rows:
+        writer.writerow([fields.get(name) for fields, names in zip(row, widest, strict=True) for name in names])
     return text.getvalue()
 
 
-def _fields(heading: str, column: tuple[Entry, ...]) -> list[str]:
-    if any(isinstance(entry, Estimate) for entry in column):
-        return [heading, f"{heading} half_width", f"{heading} seeds", f"{heading} missing"]
-    if any(isinstance(entry, Interval) for entry in column):
-        return [heading, f"{heading} low", f"{heading} high"]
-    return [heading]
-
-
-def _values(entry: Entry, width: int) -> list[Entry]:
+def _fields(entry: Entry) -> dict[str, Entry]:
+    """What CSV holds of an entry, by what its columns' headings add to the table's."""
     if isinstance(entry, Estimate):
-        return [*("missing" if entry.mean is None else entry.mean, entry.half_width, len(entry.present), entry.missing)]
+        mean = "missing" if entry.mean is None else entry.mean
+        return {"": mean, " half_width": entry.half_width, " seeds": len(entry.present), " missing": entry.missing}
     if isinstance(entry, Interval):
-        return [entry.value, entry.low, entry.high]
-    return [entry, *[None] * (width - 1)]
+        return {"": entry.value, " low": entry.low, " high": entry.high}
+    return {"": entry}
 
 
 def as_latex(table: Table) -> str:
     """The table as LaTeX for the package booktabs."""
-    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
-    sides = "".join("l" if all(isinstance(entry, str) for entry in column) else "r" for column in columns)
-    lines = [" & ".join(map(_latex, table.columns))]
-    lines += [" & ".join(map(_latex, row)) for row in table.texts]
-    head, *body = [f"{line} \\\\" for line in lines]
-    return "\n".join(
-        [
-            f"% {table.title}. {table.note}".rstrip(". ") + ".",
-            f"\\begin{{tabular}}{{{sides}}}",
-            "\\toprule",
-            head,
-            "\\midrule",
-            *body,
-            "\\bottomrule",
-            "\\end{tabular}",
-            "",
-        ]
-    )
-
-
-def _latex(text: str) -> str:
-    return "".join(SPECIAL.get(character, character) for character in text)
+    sides = ["l" if all(isinstance(row[i], str) for row in table.rows) else "r" for i in range(len(table.columns))]
+    cells = [[cell.translate(LATEX) for cell in row] for row in (table.columns, *table.texts)]
+    head, *body = [" & ".join(row) + " \\\\" for row in cells]
+    comment = f"% {table.title}. {table.note}".rstrip(". ") + "."
+    above = [comment, f"\\begin{{tabular}}{{{''.join(sides)}}}", "\\toprule", head, "\\midrule"]
+    return "\n".join([*above, *body, "\\bottomrule", "\\end{tabular}", ""])
 
 
 def show(table: Table, columns: int | None) -> None:
     """Print a table. A first entry that equals the one above it is left out.
 
-    In a terminal headings wrap. Names wrap if there is little room. Numbers are never cut: if the terminal is too
-    narrow for them, it breaks lines.
-
-    Args:
-        columns: of the terminal; None for a pipe, where lines may have any length.
+    In a terminal, which has so many columns, headings wrap. Names wrap if there is little room. Numbers are never cut:
+    if the terminal is too narrow for them, it breaks lines. In a pipe (None) lines may have any length.
     """
     texts = table.texts
     widths = []
@@ -91,19 +67,12 @@ def show(table: Table, columns: int | None) -> None:
         for i in range(len(widths)):
             if all(isinstance(row[i], str) for row in table.rows):
                 widths[i] = min(widths[i], NAME)
-    shown = RichTable(
-        title=table.title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    look: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True}
+    shown = RichTable(title=table.title, title_justify="left", title_style="bold", **look)
     for i, (heading, width) in enumerate(zip(table.columns, widths, strict=True)):
         plain = not any(isinstance(row[i], (str, Estimate, Interval)) for row in table.rows)
-        shown.add_column(
-            heading, justify="right" if plain else "left", vertical="top", overflow="fold", min_width=width, width=width
-        )
+        column: dict[str, Any] = {"justify": "right" if plain else "left", "vertical": "top", "overflow": "fold"}
+        shown.add_column(heading, min_width=width, width=width, **column)
     before = ""
     for first, *others in texts:
         if before and first != before:

@@ -14,7 +14,6 @@ from stitchrl.report.charts import Series, line_chart
 from stitchrl.report.find import Found
 from stitchrl.report.looks import COLOURS, DASHES, looks
 from stitchrl.report.output import as_csv, as_latex
-from stitchrl.report.records import Trajectory
 from stitchrl.report.rollouts import rollouts
 from stitchrl.report.rows import Group, far_tasks, group_rows, groups, segments_needed, twin_datasets, warnings
 from stitchrl.report.runs import Run, trajectories_of
@@ -24,8 +23,6 @@ from stitchrl.report.twins import conclusion, on_one_twin, twin_rows
 from stitchrl.report.video import video
 
 TEMPLATE = Path(__file__).with_name("page.html")
-
-
 Looks = dict[tuple[str, str], str]  # by agent and goals: classes of the page's style
 
 
@@ -105,12 +102,10 @@ def dataset_section(runs: Sequence[Run], dataset: str, look: Looks, videos: bool
     section.heat = tables.heat_table(runs, dataset)
     section.details = [tables.task_table(runs, dataset)]
     section.legend = [(look[group.way], label(group)) for group in here]
-    rows = [row for row in group_rows(runs) if row.dataset == dataset]
-    by_segments = [
-        Series(of, name, [(int(key), value) for key, value in row.by_segments.items()])
-        for row, (of, name) in zip(rows, section.legend, strict=True)
-        if row.by_segments
-    ]
+    by_segments = []
+    for row in [row for row in group_rows(runs) if row.dataset == dataset and row.by_segments]:
+        points = [(float(key), value) for key, value in row.by_segments.items()]
+        by_segments.append(Series(look[row.way], label(row), points))
     if by_segments:
         drawing = line_chart("Success against segments", "segments needed", by_segments, dodge=0.06)
         section.charts.append(Figure("Success against segments needed", drawing))
@@ -131,9 +126,8 @@ def instrument_section(runs: Sequence[Run], look: Looks) -> Section:
             tracks = [[run.measured[name] for run in group.present if name in run.measured] for group in here]
             series = series_of(tracks, [(look[group.way], ", ".join(group.way)) for group in here])
             if series:
-                values = [y for one in series for _, value in one.points for y in value.present]
-                span = min(0.0, *values), max(0.0, *values)
-                drawing = line_chart(f"{name} against gradient steps", "gradient steps", series, span=span, digits=None)
+                title = f"{name} against gradient steps"
+                drawing = line_chart(title, "gradient steps", series, span=None, digits=None)
                 section.charts.append(Figure(f"{name}, {dataset}", drawing))
                 section.legend += [(one.look, one.label) for one in series]
     section.legend = list(dict.fromkeys(section.legend))
@@ -142,8 +136,8 @@ def instrument_section(runs: Sequence[Run], look: Looks) -> Section:
 
 def label(group: Group) -> str:
     """Agent and goals, and how many seeds are missing."""
-    lacking = len(group.runs) - len(group.present)
-    return ", ".join(group.way) + (f" ({lacking} seed{'s' * (lacking > 1)} missing)" if lacking else "")
+    lacking = f" ({group.lacking} seed{'s' * (group.lacking > 1)} missing)" if group.lacking else ""
+    return ", ".join(group.way) + lacking
 
 
 def series_of(tracks: Sequence[Sequence[dict[Any, float]]], legend: Sequence[tuple[str, str]]) -> list[Series]:
@@ -160,13 +154,13 @@ def series_of(tracks: Sequence[Sequence[dict[Any, float]]], legend: Sequence[tup
 def curves(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> list[Figure]:
     """Success against gradient steps, over seen and over unseen tasks."""
     found = [[run.curves for run in group.present] for group in here]
+    absent = sum(curve is None for of_group in found for curve in of_group)
+    note = f"No eval.jsonl in {absent} runs." if absent else ""
     figures = []
     for kind in ("seen", "unseen"):
+        title = f"Success on {kind} tasks against gradient steps"
         series = series_of([[curve[kind] for curve in of if curve and kind in curve] for of in found], legend)
         if series:
-            title = f"Success on {kind} tasks against gradient steps"
-            absent = sum(curve is None for of_group in found for curve in of_group)
-            note = f"No eval.jsonl in {absent} runs." if absent else ""
             figures.append(Figure(title, line_chart(title, "gradient steps", series), note))
     return figures
 
@@ -178,10 +172,8 @@ def calibrations(here: Sequence[Group], legend: Sequence[tuple[str, str]]) -> li
     for start in dict.fromkeys(start for of_group in found for known in of_group for start in known):
         series = series_of([[known[start] for known in of if start in known] for of in found], legend)
         if series:
-            values = [y for one in series for x, value in one.points for y in (x, *value.present)]
             title = f"Achieved return against the one asked for, from {start}"
-            span = min(0.0, *values), max(0.0, *values)
-            drawing = line_chart(title, "return asked for", series, span=span, diagonal=True)
+            drawing = line_chart(title, "return asked for", series, span=None, diagonal=True)
             figures.append(Figure(title, drawing, "Thin: what is asked for."))
     return figures
 
@@ -196,22 +188,16 @@ def picture(group: Group, far: Sequence[str], videos: bool) -> Figure:
     if trajectories is None:
         return Figure(caption, Markup(""), "No trajectories.npz.")
     figure = Figure(caption, *rollouts(run, tasks, trajectories))
-    if videos and (chosen := first_of(tasks, trajectories)):
-        figure.video = base64.b64encode(video(run, chosen)).decode()
+    of_tasks = [one for one in trajectories if one.task in tasks]
+    if videos and of_tasks:
+        figure.video = base64.b64encode(video(run, of_tasks[0])).decode()
     return figure
-
-
-def first_of(tasks: Sequence[str], trajectories: Sequence[Trajectory]) -> Trajectory | None:
-    """The first episode of any of these tasks."""
-    return next((one for one in trajectories if one.task in tasks), None)
 
 
 def sort_key(entry: Entry) -> str:
     """What a cell is sorted by: a number, or text."""
-    if isinstance(entry, Estimate):
-        entry = entry.mean
-    if isinstance(entry, Interval):
-        entry = entry.value
+    if isinstance(entry, (Estimate, Interval)):
+        entry = entry.mean if isinstance(entry, Estimate) else entry.value
     return "" if entry is None else str(entry)
 
 
@@ -228,15 +214,7 @@ def data(text: str) -> str:
 def render(shown: Sequence[Section], found: Found) -> str:
     """The page as HTML."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"sort_key": sort_key, "share": share, "data": data}
-    environment.filters |= {"as_csv": as_csv, "as_latex": as_latex}
-    lacking = [group for group in groups(found.runs) if len(group.present) < len(group.runs)]
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        sections=shown,
-        count=len(found.runs),
-        lacking=[(group.dataset, label(group)) for group in lacking],
-        left_out=found.left_out,
-        unfinished=found.unfinished,
-        colours=COLOURS,
-        dashes=DASHES,
-    )
+    environment.filters |= {one.__name__: one for one in (sort_key, share, data, as_csv, as_latex)}
+    lacking = [(group.dataset, label(group)) for group in groups(found.runs) if group.lacking]
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return page.render(found._asdict(), sections=shown, lacking=lacking, colours=COLOURS, dashes=DASHES)

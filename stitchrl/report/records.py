@@ -54,13 +54,8 @@ def read_trajectories(folder: Path, tasks: Sequence[str]) -> list[Trajectory] | 
     if arrays is None:
         return None
     points, lengths, task, success = arrays.values()
-    if (
-        not are_points(points)
-        or any(array.shape != (len(task),) for array in (lengths, task, success))
-        or lengths.dtype.kind not in "iu"
-        or (lengths < 1).any()
-        or lengths.sum() != len(points)
-    ):
+    alike = are_points(points) and all(array.shape == (len(task),) for array in (lengths, task, success))
+    if not alike or lengths.dtype.kind not in "iu" or (lengths < 1).any() or lengths.sum() != len(points):
         expected = "finite points [sum of lengths, 2], and lengths, task, success [E] expected"
         raise BadInput(f"{path}: arrays disagree; {expected}")
     if unknown := set(map(str, task)) - set(tasks):
@@ -124,14 +119,14 @@ def read_instruments(folder: Path) -> dict[str, dict[int, float]]:
             continue
         try:
             row = json.loads(line)
-            values = {key.removeprefix(INSTRUMENTS): row[key] for key in row if key.startswith(INSTRUMENTS)}
+            keys = [key for key in row if key.startswith(INSTRUMENTS)]
             step = int(row["step"])
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{path}, line {i + 1}: an object with a step expected") from error
-        for name, value in values.items():
-            if not any(is_a(value, kind) for kind in NUMBER):
-                raise BadInput(f"{path}, line {i + 1}: {INSTRUMENTS}{name}: a number expected, found {value!r}")
-            found[name][step] = float(value)
+        for key in keys:
+            if not any(is_a(row[key], kind) for kind in NUMBER):
+                raise BadInput(f"{path}, line {i + 1}: {key}: a number expected, found {row[key]!r}")
+            found[key.removeprefix(INSTRUMENTS)][step] = float(row[key])
     return dict(found)
 
 
@@ -150,6 +145,14 @@ def read_calibration(folder: Path) -> dict[str, dict[float, float]] | None:
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise BadInput(f"{path}: damaged; columns start, target, achieved expected") from error
     return dict(found)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds, None where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def read_lines(path: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Evaluated episodes from above as SVG, in the colours of the page that they stand in."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -19,7 +19,8 @@ RING = 1 / 15  # of a picture's longer side: the radius in which ends of failed 
 def rollouts(run: Run, names: Sequence[str], trajectories: Sequence[Trajectory]) -> tuple[Markup, str]:
     """Where the policy went on the named tasks, and a sentence on where most failed episodes ended.
 
-    Good and bad episodes have their colours. A cross marks where a bad one ended, a ring where most of them did.
+    Good and bad episodes have their colours. A cross marks where a bad one ended, a ring where most of them did. Tasks
+    start at S, and their goals are at G.
     """
     shown = [one for name in names for one in [t for t in trajectories if t.task == name][:EPISODES]]
     left, right, low, high = extent_of(run.drawing, np.concatenate([one.points for one in shown] or [np.zeros((0, 2))]))
@@ -50,16 +51,9 @@ def rollouts(run: Run, names: Sequence[str], trajectories: Sequence[Trajectory])
         parts.append(f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="{radius * unit:.1f}"/>')
         about = f"({center[0]:.3g}, {center[1]:.3g}){' ' * bool(run.unit)}{run.unit}"
         said = f"{count} of {len(ends)} failed episodes ended in the ring, about {about}."
-    parts += _marks(run, names, at, unit)
-    return Markup("".join([*parts, "</svg>"])), said
-
-
-def _marks(run: Run, names: Sequence[str], at: Callable[[np.ndarray], np.ndarray], unit: float) -> list[str]:
-    """S where tasks start, G where their goals are."""
     tasks = [task for task in run.tasks if task["name"] in names]
     radius = min(13.0, max(6.0, 0.4 * widest(tasks) * unit))
     places = {end: sorted({place(task[end]) for task in tasks if task.get(end)}) for end in ("start", "goal")}
-    parts = []
     for end, side in (("start", -1), ("goal", 1)):
         for here in places[end]:
             x, y = at(np.array(here))
@@ -67,13 +61,12 @@ def _marks(run: Run, names: Sequence[str], at: Callable[[np.ndarray], np.ndarray
             parts.append(f'<circle class="{end}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>')
             look = f'class="mark" style="font-size: {1.4 * radius:.1f}px"'
             parts.append(f'<text {look} x="{x:.1f}" y="{y + radius / 2:.1f}">{end[0].upper()}</text>')
-    return parts
+    return Markup("".join([*parts, "</svg>"])), said
 
 
 def gathered(points: np.ndarray, radius: float) -> tuple[np.ndarray, int]:
     """The one of the points [P, 2] within whose radius most of them lie, and how many these are."""
     if not len(points):
         return np.zeros(2), 0
-    near = np.linalg.norm(points[:, None] - points, axis=-1) <= radius
-    counts = near.sum(1)
+    counts = (np.linalg.norm(points[:, None] - points, axis=-1) <= radius).sum(1)
     return points[counts.argmax()], int(counts.max())

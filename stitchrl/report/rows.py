@@ -4,7 +4,7 @@ What some runs of a dataset have and others lack is kept as missing: a seed, a t
 scheme. A dataset's rows are of the ways that have runs on it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +16,12 @@ from stitchrl.report.statistics import Estimate
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed alone.
-
-    Attributes:
-        runs: one for each seed that any run of the dataset has, None where this group lacks that seed.
-    """
+    """Runs that differ in their seed alone."""
 
     dataset: str
     agent: str
     goals: str
-    runs: tuple[Run | None, ...]
+    runs: tuple[Run | None, ...]  # one for each seed that any run of the dataset has, None where this group lacks it
 
     @property
     def way(self) -> tuple[str, str]:
@@ -40,6 +36,10 @@ class Group:
         return len(self.present)
 
     @property
+    def lacking(self) -> int:
+        return len(self.runs) - self.seeds
+
+    @property
     def steps(self) -> int:
         return self.present[0].steps
 
@@ -52,12 +52,10 @@ def groups(runs: Sequence[Run]) -> list[Group]:
     """The groups of every dataset, each with at least one run."""
     found = []
     for dataset in dict.fromkeys(run.dataset for run in runs):
-        here = {(run.agent, run.goals, run.seed): run for run in runs if run.dataset == dataset}
-        seeds = sorted({seed for _, _, seed in here})
-        found += [
-            Group(dataset, *way, tuple(here.get((*way, seed)) for seed in seeds))
-            for way in ways([run for run in runs if run.dataset == dataset])
-        ]
+        here = [run for run in runs if run.dataset == dataset]
+        by_key = {(run.agent, run.goals, run.seed): run for run in here}
+        seeds = sorted({run.seed for run in here})
+        found += [Group(dataset, *way, tuple(by_key.get((*way, seed)) for seed in seeds)) for way in ways(here)]
     return found
 
 
@@ -66,7 +64,7 @@ def ways(runs: Sequence[Run]) -> list[tuple[str, str]]:
     return sorted({(run.agent, run.goals) for run in runs}, key=lambda way: (way[0], way[1] != "future", way[1]))
 
 
-def measures_of(runs: Sequence[Run]) -> list[Measure]:
+def measures_of(runs: Iterable[Run]) -> list[Measure]:
     """What tasks of these runs hold beside success; where runs describe it differently, the first one counts."""
     found: dict[str, Measure] = {}
     for measure in (measure for run in runs for measure in run.measures):
@@ -75,10 +73,7 @@ def measures_of(runs: Sequence[Run]) -> list[Measure]:
 
 
 def far_tasks(dataset: str, runs: Sequence[Run]) -> list[str]:
-    """Tasks that no single training episode contains.
-
-    These are the tasks that are expected unseen in the dataset or, for the joined one of twins, in the cut one.
-    """
+    """Tasks that no single training episode contains: unseen in the dataset or, if it is joined, in its cut twin."""
     cuts = {cut for joined, cut in twin_datasets(runs) if joined == dataset} or {dataset}
     unseen = (task["name"] for run in runs if run.dataset in cuts for task in run.tasks if task["expect"] == "unseen")
     return list(dict.fromkeys(unseen))
@@ -93,15 +88,8 @@ def segments_needed(dataset: str, runs: Sequence[Run]) -> int | None:
 def twin_datasets(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """Names (joined, cut) of datasets that differ in nothing else and of which both have runs."""
     names = {run.dataset: run.name for run in runs if run.name}
-    return [
-        (joined, cut)
-        for joined, name in names.items()
-        for cut, other in names.items()
-        if cut != joined and other.joined == name
-    ]
-
-
-# ---- One row for each dataset, agent and goals ---------------------------------------------------------------------
+    pairs = [(joined, cut) for joined in names for cut in names if cut != joined]
+    return [(joined, cut) for joined, cut in pairs if names[cut].joined == names[joined]]
 
 
 @dataclass(frozen=True)
@@ -165,13 +153,9 @@ def warnings(dataset: str, runs: Sequence[Run]) -> list[str]:
     if len(steps := sorted({run.steps for run in here})) > 1:
         found.append(f"These runs were trained for {', '.join(f'{count:,}' for count in steps)} steps.")
     for way in dict.fromkeys((run.agent, run.goals) for run in here):
-        sources = {run.source for run in here if (run.agent, run.goals) == way and run.source}
-        if len(sources) > 1:
-            found.append(f"The seeds of {', '.join(way)} were trained by {len(sources)} versions of the code.")
+        if (sources := len({run.source for run in here if (run.agent, run.goals) == way and run.source})) > 1:
+            found.append(f"The seeds of {', '.join(way)} were trained by {sources} versions of the code.")
     return found
-
-
-# ---- Every task of every group -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -193,7 +177,7 @@ def task_rows(runs: Sequence[Run]) -> list[TaskRow]:
     rows = []
     for group in groups(runs):
         here = [run for run in runs if run.dataset == group.dataset]
-        measures = [(measure.key, measure.estimate) for measure in measures_of(here)]
+        measures = measures_of(here)
         for name in dict.fromkeys(name for run in here for name in run.by_name):
             known = [run.by_name[name] for run in here if name in run.by_name]
             row = TaskRow(
@@ -204,8 +188,8 @@ def task_rows(runs: Sequence[Run]) -> list[TaskRow]:
                 segments_needed=known[0]["segments_needed"],
                 success=group.over_seeds(of_task, name, "success"),
                 measured={
-                    key: group.over_seeds(of_task, name, key) if estimate else known[0].get(key)
-                    for key, estimate in measures
+                    one.key: group.over_seeds(of_task, name, one.key) if one.estimate else known[0].get(one.key)
+                    for one in measures
                 },
                 ceiling=average([task["ceiling"] for task in known]),
                 mean_length=average(group.over_seeds(of_task, name, "mean_length").present),
@@ -217,9 +201,6 @@ def task_rows(runs: Sequence[Run]) -> list[TaskRow]:
 def of_task(run: Run, name: str, key: str) -> float | None:
     """What a run holds of a task under this key, None where it lacks either."""
     return run.by_name.get(name, {}).get(key)
-
-
-# ---- From eight seeds on -------------------------------------------------------------------------------------------
 
 
 def scores(group: Group, tasks: Sequence[str]) -> np.ndarray:

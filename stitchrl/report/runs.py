@@ -1,6 +1,5 @@
 """Run folders, as the experiment writes them, read back as plain values. Only files are read."""
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,16 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+from stitchrl.report import records
 from stitchrl.report.contract import LATER, SUMMARY, BadInput, Measure, read_summary
-from stitchrl.report.records import (
-    Trajectory,
-    read_calibration,
-    read_curves,
-    read_data,
-    read_drawing,
-    read_instruments,
-    read_trajectories,
-)
+from stitchrl.report.records import Trajectory
 
 # What no number of a run depends on, and what the configuration holds a second time under another name.
 UNDECIDING = {"seed", "goals.seed", "workers", "fail_fast", "inner_seeds", "wandb", "again"}
@@ -84,26 +76,14 @@ class Run:
 
     @property
     def name(self) -> Name | None:
-        """The parts of the dataset's name, None where it is named otherwise."""
         return Name.parse(self.dataset)
-
-    @property
-    def family(self) -> str | Name:
-        """What a dataset and its twins share: runs on them are compared."""
-        return self.name.joined if self.name else self.dataset
 
     @cached_property
     def by_name(self) -> dict[str, dict[str, Any]]:
-        """Its tasks by their names."""
         return {task["name"]: task for task in self.tasks}
 
     def success(self, tasks: Iterable[str], key: str = "success") -> float | None:
-        """Mean over the named tasks, None where the run was not evaluated on all of them.
-
-        Args:
-            tasks: their names.
-            key: "success", or the key of a measure.
-        """
+        """Mean of success or of another measure over the named tasks, None where one of them lacks it."""
         values = [self.by_name.get(name, {}).get(key) for name in tasks]
         known = [value for value in values if value is not None]
         return float(np.mean(known)) if known and len(known) == len(values) else None
@@ -120,39 +100,41 @@ def read_run(folder: Path) -> Run:
         folder,
         read_settings(folder) | {"steps": summary["steps"]},
         read_source(folder),
-        read_drawing(folder),
-        read_curves(folder, summary["tasks"]),
-        read_calibration(folder),
-        read_instruments(folder),
+        records.read_drawing(folder),
+        records.read_curves(folder, summary["tasks"]),
+        records.read_calibration(folder),
+        records.read_instruments(folder),
         **{key: summary[key] for key in (SUMMARY | LATER)},
     )
-    read_data(folder)  # these two are read again when they are drawn: all of them would take much memory
+    records.read_data(folder)  # these two are read again when they are drawn: all of them would take much memory
     trajectories_of(run)
     return run
 
 
 def trajectories_of(run: Run) -> list[Trajectory] | None:
     """The episodes of the run's last evaluation, None where it kept none."""
-    return read_trajectories(run.folder, [task["name"] for task in run.tasks])
+    return records.read_trajectories(run.folder, [task["name"] for task in run.tasks])
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What of the run's configuration decides its numbers; nothing where an earlier version did not keep it."""
+    """The settings that decide the run's numbers, by their names on the command line; nothing without resolved.yaml."""
     path = folder / "resolved.yaml"
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), YAML) if path.exists() else {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        found = {key: value for key, value in flat(values).items() if key not in UNDECIDING | REPEATED}
+    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:  # AttributeError: no mapping
         raise BadInput(f"{path}: damaged; the configuration of a run as YAML expected") from error
-    if not isinstance(values, dict):
-        raise BadInput(f"{path}: damaged; the configuration of a run as YAML expected")
-    return deciding(values)
+    found = {key: value for key, value in found.items() if key.split(".")[0] != "instruments"}  # they only watch
+    if "device" in found:
+        found["device"] = str(found["device"]).partition(":")[0]  # which of several does not matter
+    return found
 
 
 def read_source(folder: Path) -> str | None:
     """The hash of the code that the run ran, as far as it is known."""
     try:
-        return json.loads((folder / "status.json").read_text(encoding="utf-8"))["origin"]["source"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return records.read_json(folder / "status.json")["origin"]["source"]
+    except (KeyError, TypeError):
         return None
 
 
@@ -161,13 +143,4 @@ def flat(values: dict[str, Any], within: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in values.items():
         found |= flat(value, f"{within}{key}.") if isinstance(value, dict) and value else {f"{within}{key}": value}
-    return found
-
-
-def deciding(values: dict[str, Any]) -> dict[str, Any]:
-    """Of a resolved configuration: the settings that decide a run's numbers, by their names on the command line."""
-    found = {key: value for key, value in flat(values).items() if key not in UNDECIDING | REPEATED}
-    found = {key: value for key, value in found.items() if key.split(".")[0] != "instruments"}  # they only watch
-    if "device" in found:
-        found["device"] = str(found["device"]).partition(":")[0]  # which of several does not matter
     return found

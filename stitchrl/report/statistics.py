@@ -95,12 +95,6 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
     return ordered[..., cut : ordered.shape[-1] - cut].mean(-1)
 
 
-def _beats(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """At what share of tasks each run of x beats each one of y, ties counting half: [runs of x, runs of y]."""
-    difference = x[..., :, None, :] - y[..., None, :, :]
-    return ((difference > 0) + 0.5 * (difference == 0)).mean(-1)
-
-
 def resampled(metric: Callable[..., np.ndarray], *scores: np.ndarray, rng: np.random.Generator) -> Interval:
     """A metric of one or more arrays [runs, tasks], with its 95% interval from a bootstrap of whole runs.
 
@@ -125,7 +119,9 @@ def improvement(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Inter
     of y. The number of independent trials that the share is worth follows from its variance in a bootstrap of whole
     runs, as for clusters (Korn and Graubard, 1998).
     """
-    beats = _beats(x, y)
+    difference = x[:, None] - y
+    # At what share of tasks each run of x beats each one of y, ties counting half: [runs of x, runs of y].
+    beats = ((difference > 0) + 0.5 * (difference == 0)).mean(-1)
     share = float(beats.mean())
     # What share each run has of those that are drawn.
     often_x, often_y = (rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n for n in beats.shape)

@@ -9,18 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from stitchrl.report import statistics
 from stitchrl.report.contract import SCORE
 from stitchrl.report.rows import far_tasks, group_rows, groups, measures_of, scores, task_rows, twin_datasets, ways
 from stitchrl.report.runs import Run
-from stitchrl.report.statistics import (
-    SEEDS_TO_RESAMPLE,
-    Estimate,
-    Interval,
-    improvement,
-    interquartile_mean,
-    number,
-    resampled,
-)
+from stitchrl.report.statistics import Estimate, Interval, improvement, interquartile_mean, number, resampled
 from stitchrl.report.twins import twin_rows
 
 Entry = Estimate | Interval | str | int | float | None  # None does not apply
@@ -28,23 +21,16 @@ Entry = Estimate | Interval | str | int | float | None  # None does not apply
 
 @dataclass(frozen=True)
 class Table:
-    """Plain values under headings.
+    """Plain values under headings."""
 
-    Attributes:
-        name: of its files.
-        digits: of floats behind the point; None for four digits that matter.
-        digits_of: of floats and estimates, by heading, where they are others.
-        shares_from: columns from here on hold shares, which the page colours.
-    """
-
-    name: str
+    name: str  # of its files
     title: str
     columns: tuple[str, ...]
-    rows: list[tuple[Entry, ...]]
+    rows: Sequence[Sequence[Entry]]
     note: str = ""
-    digits: int | None = 2
-    digits_of: Mapping[str, int] = field(default_factory=dict)
-    shares_from: int | None = None
+    digits: int | None = 2  # of floats behind the point; None for four digits that matter
+    digits_of: Mapping[str, int] = field(default_factory=dict)  # by heading: of floats and estimates that have others
+    shares_from: int | None = None  # columns from here on hold shares, which the page colours
 
     @property
     def texts(self) -> list[list[str]]:
@@ -57,11 +43,9 @@ def words(entry: Entry, digits: int | None = 2) -> str:
     """An entry as people read it. A dash: does not apply."""
     if isinstance(entry, Estimate):
         return entry.text(digits)
-    if isinstance(entry, float):
+    if entry is None or isinstance(entry, float):
         return number(entry, digits)
-    if isinstance(entry, int):
-        return f"{entry:,}"
-    return "-" if entry is None else str(entry)
+    return f"{entry:,}" if isinstance(entry, int) else str(entry)
 
 
 def stem(dataset: str) -> str:
@@ -71,18 +55,13 @@ def stem(dataset: str) -> str:
 
 def coverage_table(runs: Sequence[Run]) -> Table:
     """How many seeds there are of each way on each dataset."""
-    by_key = {(group.dataset, *group.way): group for group in groups(runs)}
+    seeds: dict[tuple[str, ...], Entry] = {}
+    for group in groups(runs):
+        key = group.dataset, *group.way
+        seeds[key] = f"{group.seeds} ({group.lacking} missing)" if group.lacking else group.seeds
     shown = ways(runs)
-
-    def seeds(dataset: str, way: tuple[str, str]) -> Entry:
-        group = by_key.get((dataset, *way))
-        if group is None:
-            return None
-        lacking = len(group.runs) - len(group.present)
-        return f"{len(group.present)} ({lacking} missing)" if lacking else len(group.present)
-
     datasets = dict.fromkeys(run.dataset for run in runs)
-    rows: list[tuple[Entry, ...]] = [(dataset, *(seeds(dataset, way) for way in shown)) for dataset in datasets]
+    rows = [(dataset, *(seeds.get((dataset, *way)) for way in shown)) for dataset in datasets]
     columns = ("dataset", *(", ".join(way) for way in shown))
     note = "A dash: there are no runs. Missing: seeds that other agents have on this dataset."
     return Table("seeds", "Seeds of each agent on each dataset", columns, rows, note)
@@ -90,7 +69,7 @@ def coverage_table(runs: Sequence[Run]) -> Table:
 
 def twin_table(runs: Sequence[Run], joined: str, cut: str) -> Table:
     """Success on the far tasks, trained on either of the twins, and the gap between them."""
-    rows: list[tuple[Entry, ...]] = []
+    rows = []
     for row in twin_rows(runs, joined, cut):
         augmented = row.gap is not None and row.goals != "future"
         closed = "" if not augmented else None if row.closed is None else f"{round(100 * row.closed)}%"
@@ -105,11 +84,10 @@ def success_table(runs: Sequence[Run], dataset: str) -> Table:
     joined = next((joined for joined, cut in twin_datasets(runs) if cut == dataset), None)
     gaps = {(row.agent, row.goals): row.gap for row in twin_rows(runs, joined, dataset) if row.gap} if joined else {}
     columns = ("agent", "goals", "steps", "seen", "unseen", "raw difference", *(("stitching gap",) if joined else ()))
-    rows: list[tuple[Entry, ...]] = []
-    for row in group_rows(runs):
-        if row.dataset == dataset:
-            gap = (gaps.get((row.agent, row.goals)),) if joined else ()
-            rows.append((row.agent, row.goals, row.steps, row.seen, row.unseen, row.raw_difference, *gap))
+    rows = []
+    for row in [row for row in group_rows(runs) if row.dataset == dataset]:
+        gap = (gaps.get(row.way),) if joined else ()
+        rows.append((*row.way, row.steps, row.seen, row.unseen, row.raw_difference, *gap))
     note = "Raw difference: seen minus unseen. It is not a stitching gap, since paths of unseen tasks are longer."
     if joined:
         note += f" Stitching gap: success on unseen tasks when trained on {joined}, minus success when trained here."
@@ -128,18 +106,18 @@ def resampled_tables(runs: Sequence[Run], dataset: str) -> list[Table]:
     kinds = {kind: list(dict.fromkeys(names)) for kind, names in kinds.items()}
     matrices = [{kind: scores(group, names) for kind, names in kinds.items()} for group in here]
     main = next(iter(kinds))
-    enough = [i for i, by_kind in enumerate(matrices) if len(by_kind[main]) >= SEEDS_TO_RESAMPLE]
+    enough = [i for i, by_kind in enumerate(matrices) if len(by_kind[main]) >= statistics.SEEDS_TO_RESAMPLE]
     if not enough:
         return []
-    means: list[tuple[Entry, ...]] = []
+    means = []
     for group, by_kind in zip(here, matrices, strict=True):
         seeds = min(map(len, by_kind.values()))
-        found: list[Entry] = [f"{seeds} of {SEEDS_TO_RESAMPLE} seeds"] * len(by_kind)
-        if seeds >= SEEDS_TO_RESAMPLE:
+        found: list[Entry] = [f"{seeds} of {statistics.SEEDS_TO_RESAMPLE} seeds"] * len(by_kind)
+        if seeds >= statistics.SEEDS_TO_RESAMPLE:
             found = [resampled(interquartile_mean, of, rng=np.random.default_rng(0)) for of in by_kind.values()]
         means.append((*group.way, seeds, *found))
     names = [", ".join(group.way) for group in here]
-    better: list[tuple[Entry, ...]] = []
+    better = []
     for i, k in combinations(enough, 2):
         pair = improvement(matrices[i][main], matrices[k][main], np.random.default_rng(0))
         better.append((names[i], names[k], pair))
@@ -163,33 +141,29 @@ def heat_table(runs: Sequence[Run], dataset: str) -> Table:
     by_key = {(row.task, row.agent, row.goals): row for row in rows}
     first = {row.task: row for row in reversed(rows)}
     ordered = sorted(first.values(), key=lambda row: (row.expect, row.segments_needed or 0, row.task))
-    alike = [measure for measure in measures_of(of_dataset(runs, dataset)) if not measure.estimate]
-    entries: list[tuple[Entry, ...]] = []
+    measures = measures_of(run for run in runs if run.dataset == dataset)
+    alike = [measure for measure in measures if not measure.estimate]
+    entries = []
     for row in ordered:
         success = [by_key[row.task, *way].success for way in shown]
         needed = "none" if row.segments_needed is None else row.segments_needed
         told = (row.measured[measure.key] for measure in alike)
         entries.append((row.task, row.expect, needed, *told, row.ceiling, *success))
     facts = ("task", "expect", "segments", *(measure.heading for measure in alike), "ceiling")
-    return Table(
-        f"{stem(dataset)}-heat",
-        f"{dataset}: success by task",
-        (*facts, *(", ".join(way) for way in shown)),
-        entries,
-        "Means over seeds. A star: some seeds are missing.",
-        digits_of={measure.heading: measure.digits for measure in alike},
-        shares_from=len(facts),
-    )
+    columns = (*facts, *(", ".join(way) for way in shown))
+    note = "Means over seeds. A star: some seeds are missing."
+    digits_of = {measure.heading: measure.digits for measure in alike}
+    title = f"{dataset}: success by task"
+    return Table(f"{stem(dataset)}-heat", title, columns, entries, note, digits_of=digits_of, shares_from=len(facts))
 
 
 def task_table(runs: Sequence[Run], dataset: str) -> Table:
     """Every task of every way, with all that tasks hold."""
-    measures = sorted(measures_of(of_dataset(runs, dataset)), key=lambda measure: measure.estimate)
+    here = (run for run in runs if run.dataset == dataset)
+    measures = sorted(measures_of(here), key=lambda measure: measure.estimate)
     alike = sum(not measure.estimate for measure in measures)  # they stand before success, estimates behind it
-    rows: list[tuple[Entry, ...]] = []
-    for row in task_rows(runs):
-        if row.dataset != dataset:
-            continue
+    rows = []
+    for row in [row for row in task_rows(runs) if row.dataset == dataset]:
         needed = "none" if row.segments_needed is None else row.segments_needed
         steps = None if row.mean_length is None else round(row.mean_length)
         told = [row.measured[measure.key] for measure in measures]
@@ -205,14 +179,9 @@ def task_table(runs: Sequence[Run], dataset: str) -> Table:
     return Table(f"{stem(dataset)}-tasks", title, columns, rows, note, digits_of=digits_of)
 
 
-def of_dataset(runs: Sequence[Run], dataset: str) -> list[Run]:
-    """The runs on this dataset."""
-    return [run for run in runs if run.dataset == dataset]
-
-
 def training_table(runs: Sequence[Run]) -> Table:
     """Augmentation and speed of each group."""
-    rows: list[tuple[Entry, ...]] = []
+    rows = []
     for row in group_rows(runs):
         minutes = None if row.wall_s is None else row.wall_s / 60
         rates = [None if rate is None else f"{100 * rate:.0f}%" for rate in (row.realised, row.contradiction_rate)]
@@ -233,7 +202,7 @@ def instruments_of(runs: Sequence[Run]) -> list[str]:
 def instrument_table(runs: Sequence[Run]) -> Table:
     """What instruments measured last, of the groups that have any."""
     names = instruments_of(runs)
-    rows: list[tuple[Entry, ...]] = []
+    rows = []
     for group in groups(runs):
         found = [group.over_seeds(lambda run, name: run.instruments.get(name), name) for name in names]
         if any(one.present for one in found):

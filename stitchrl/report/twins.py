@@ -36,26 +36,17 @@ def twin_rows(runs: Sequence[Run], joined: str, cut: str) -> list[TwinRow]:
     for agent in dict.fromkeys(run.agent for run in runs if run.dataset in (joined, cut)):
         if agent not in on[joined] & on[cut]:
             continue
-        own = [run for run in runs if run.agent == agent]
-        schemes = dict.fromkeys(run.goals for run in own if run.dataset == cut and run.goals != "future")
+        own = {(run.dataset, run.goals, run.seed): run for run in runs if run.agent == agent}
+        schemes = dict.fromkeys(goals for dataset, goals, _ in own if dataset == cut and goals != "future")
         ways = [(joined, "future"), (cut, "future"), *((cut, goals) for goals in schemes)]
-        by_way = {way: {run.seed: run for run in own if (run.dataset, run.goals) == way} for way in ways}
-        success = {
-            way: Estimate(tuple(found[seed].success(tasks) if seed in found else None for seed in seeds))
-            for way, found in by_way.items()
-        }
-        whole, pieces = success[ways[0]], success[ways[1]]
-        for dataset, goals in ways:
-            result = success[dataset, goals]
-            row = TwinRow(
-                agent=agent,
-                data=next(run.name.split for run in runs if run.dataset == dataset and run.name),
-                goals=goals,
-                success=result,
-                gap=None if dataset == joined else whole.minus(result),
-                closed=None if goals == "future" else share_closed(whole, pieces, result),
-            )
-            rows.append(row)
+        of_ways = [[own.get((*way, seed)) for seed in seeds] for way in ways]
+        success = [Estimate(tuple(run.success(tasks) if run else None for run in of_way)) for of_way in of_ways]
+        whole, pieces, *_ = success
+        for (dataset, goals), result in zip(ways, success, strict=True):
+            data = next(run.name.split for run in runs if run.dataset == dataset and run.name)
+            gap = None if dataset == joined else whole.minus(result)
+            closed = None if goals == "future" else share_closed(whole, pieces, result)
+            rows.append(TwinRow(agent, data, goals, result, gap, closed))
     return rows
 
 
@@ -84,26 +75,18 @@ def conclusion(rows: Sequence[TwinRow]) -> str:
     if whole <= SMALLEST_GAP:
         text = f"{agent} fails on joined data too ({number(whole)} on the far tasks): this says nothing of stitching"
     elif gap <= SMALLEST_GAP:
-        text = (
-            f"{agent} reaches {number(cut.success.mean)} on {cut.data}, {number(whole)} on joined data: no gap to close"
-        )
+        text = f"{agent} reaches {number(cut.success.mean)} on {cut.data}, {number(whole)} on joined data"
+        text += ": no gap to close"
     else:
-        text = (
-            f"Without augmentation {agent} loses {number(gap)} of {number(whole)} when no single training episode "
-            "contains a far task"
-        )
+        text = f"Without augmentation {agent} loses {number(gap)} of {number(whole)}"
+        text += " when no single training episode contains a far task"
         for row in augmented:
             name = "augmentation" if len(augmented) == 1 else f"goals={row.goals}"
-            text += f"; {name} {closes(row.closed)}"
+            does = "is missing"
+            if row.closed is not None:
+                percent = round(100 * row.closed)
+                does = f"closes {percent}% of that gap" if percent >= 0 else f"makes that gap {-percent}% wider"
+            text += f"; {name} {does}"
     counts = sorted({len(row.success.present) for row in rows if row.success.present})
     seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-    text += f" ({seeds} seed{'s' if seeds != '1' else ''})."
-    return text
-
-
-def closes(share: float | None) -> str:
-    """What augmentation does to a gap, of which it closes this share."""
-    if share is None:
-        return "is missing"
-    percent = round(100 * share)
-    return f"closes {percent}% of that gap" if percent >= 0 else f"makes that gap {-percent}% wider"
+    return f"{text} ({seeds} seed{'s' if seeds != '1' else ''})."

@@ -17,14 +17,12 @@ def named_by_settings(runs: Sequence[Run]) -> list[Run]:
     question mark stands where a run does not tell: it has no resolved.yaml, or one of an earlier version.
     """
     of_agents, of_goals = _differing(runs, goals=False), _differing(runs, goals=True)
-    return [
-        replace(
-            run,
-            agent=" ".join([run.agent, *_words(run, of_agents[run.agent])]),
-            goals=" ".join([run.goals, *_words(run, of_goals[run.goals])]),
-        )
-        for run in runs
-    ]
+    named = []
+    for run in runs:
+        agent = " ".join([run.agent, *_words(run, of_agents[run.agent])])
+        goals = " ".join([run.goals, *_words(run, of_goals[run.goals])])
+        named.append(replace(run, agent=agent, goals=goals))
+    return named
 
 
 def _differing(runs: Sequence[Run], goals: bool) -> dict[str, list[str]]:
@@ -32,9 +30,10 @@ def _differing(runs: Sequence[Run], goals: bool) -> dict[str, list[str]]:
     compared: dict[tuple, set[str]] = defaultdict(set)  # agent or goals, dataset or twins, setting -> its values
     for run in runs:
         who = run.goals if goals else run.agent
+        family = run.name.joined if run.name else run.dataset  # what a dataset and its twins share
         for key, value in run.settings.items():
             if key.startswith("goals.") == goals:
-                where = run.dataset if key.startswith("dataset.") else run.family
+                where = run.dataset if key.startswith("dataset.") else family
                 compared[who, where, key].add(_shown(value))
     found: dict[str, list[str]] = defaultdict(list)
     for (who, _, key), values in compared.items():

@@ -47,7 +47,6 @@ def video(run: Run, episode: Trajectory) -> bytes:
         frames.append(frame)
     stream = io.BytesIO()
     durations = [MILLISECONDS] * (len(frames) - 1) + [HOLD]
-    frames[0].save(
-        stream, "WEBP", save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=60, method=2
-    )
+    options = {"append_images": frames[1:], "duration": durations, "loop": 0, "quality": 60, "method": 2}
+    frames[0].save(stream, "WEBP", save_all=True, **options)
     return stream.getvalue()
