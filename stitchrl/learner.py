@@ -28,26 +28,18 @@ class Learner:
             bfloat16 but for their last layers, losses and weights in float32 (for processors that multiply it faster).
     """
 
-    def __init__(
-        self,
-        agent: Agent,
-        steps: int,
-        decay: bool,
-        average: float,
-        precision: Precision,
-    ):
+    def __init__(self, agent: Agent, steps: int, decay: bool, average: float, precision: Precision):
         self.autocast = precision == "bfloat16"
         torch.set_float32_matmul_precision("highest" if precision == "bfloat16" else precision)
         self.agent, self.average, self.step = agent, average, 0
         self.losses: deque[Tensor] = deque(maxlen=REMEMBERED)  # of the last updates, up to this one
         self.parameters: list[Tensor] = [parameter for parameter in agent.parameters() if parameter.requires_grad]
         self.averaged = [parameter.detach().clone() for parameter in self.parameters]
-        self.targets: list[Tensor] = [
-            tensor for name in agent.targets for tensor in agent.get_submodule(name).parameters()
-        ]
-        self.online: list[Tensor] = [
-            tensor for name in agent.targets.values() for tensor in agent.get_submodule(name).parameters()
-        ]
+        self.targets: list[Tensor] = []
+        self.online: list[Tensor] = []
+        for target, online in agent.targets.items():
+            self.targets += agent.get_submodule(target).parameters()
+            self.online += agent.get_submodule(online).parameters()
         # AdamW is Adam where the weight decay is zero
         self.optimizer = torch.optim.AdamW(self.parameters, agent.lr, weight_decay=agent.weight_decay, fused=True)
 
@@ -58,12 +50,7 @@ class Learner:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
     def update(self, batch: Batch, rng: Generator, logged: bool = True) -> dict[str, Any]:
-        """One gradient step.
-
-        Args:
-            batch: What the agent learns from.
-            rng: For what its loss draws.
-            logged: Whether the norms of gradients are wanted.
+        """One gradient step, whose loss draws from `rng`.
 
         Returns:
             The loss's info, `grad_norm` before clipping, and `grad_norm/<part>` of the agent's parts (the first words
@@ -101,9 +88,7 @@ class Learner:
         return {f"grad_norm/{part}": nn.utils.get_total_norm(gradients) for part, gradients in parts.items()}
 
     def check(self) -> None:
-        """Look at the losses since the last check, and at the weights.
-
-        It waits for the device, which an update does not: losses stay there until they are looked at.
+        """Look at the losses since the last check, and at the weights. It waits for the device; an update does not.
 
         Raises:
             NotFinite: If one of them is not finite. It names the first such update, or else the weights.

@@ -9,13 +9,21 @@ from gymnasium.spaces import Discrete
 from torch import Generator, Tensor, nn
 
 from stitchrl.agents.encoders import make_encoder
+from stitchrl.agents.networks import Actor
 from stitchrl.types import Batch, GoalMixture, LossResult, Needs, Spaces
 
-GOALS = ("world", "observation", "nothing")  # what may be shown of the condition
+FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
+ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
+VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.99}
 
 
 class Agent(nn.Module):
     """The base of all agents. A subclass takes `spaces` and its hyperparameters, with its paper's values as defaults.
+
+    Several agents have these keywords, too. `hidden_dims`: the widths of the hidden layers of each MLP. `discount`: for
+    each step. `expectile`: of the value regression. `actor_loss`: ddpgbc or awr. `alpha`: the weight of cloning in
+    ddpgbc, and the inverse temperature of the advantage weights in awr. `actor_goals`, `value_goals`: how conditions
+    are drawn. `subgoal_steps`: how far ahead subgoals lie. `tau`: how far target networks move in an update.
 
     Args:
         spaces: What the agent is built for. Actions in a box lie in [-1, 1].
@@ -40,8 +48,9 @@ class Agent(nn.Module):
         ValueError: If `goal` is unknown, or asks for a goal observation where the condition is a vector.
     """
 
+    actor: Actor
     goal_index: Tensor
-    tau = 0.0  # how far target networks move towards their online networks in an update
+    tau = 0.0
 
     def __init__(
         self,
@@ -98,12 +107,7 @@ class Agent(nn.Module):
         return copy.deepcopy(getattr(self, name)).requires_grad_(False)
 
     def loss(self, batch: Batch, rng: Generator) -> LossResult:
-        """What is minimised in one update, and what is logged of it.
-
-        Args:
-            batch: Transitions, and what else `needs` names.
-            rng: For what the loss draws.
-        """
+        """What is minimised in one update, and what is logged of it. The loss draws from `rng` alone."""
         raise NotImplementedError
 
     @staticmethod
@@ -122,23 +126,22 @@ class Agent(nn.Module):
     def act(self, observation: Any, condition: Tensor) -> Tensor:
         """Actions for observations [B, *shape] and conditions [B, ...]: [B, act_dim] in [-1, 1], or int64 [B].
 
-        An agent that needs windows is given a `Window` of the last states, actions and conditions instead of the
-        observations, each env's steps first; the newest action is still to come.
+        An agent that needs windows is given a `Window` in place of the observations. It holds the last states, actions
+        and conditions of each environment. The newest action is still to come.
         """
-        raise NotImplementedError
+        return self.actor.act(self.inputs(observation, condition))
 
 
 def shown_columns(goal: str, spaces: Spaces, observation_dim: int) -> list[int]:
     """The columns of the condition that `goal` asks for: of a flattened goal observation, or of a vector."""
     dim, columns = spaces.condition
-    match check_choice("goal", goal, GOALS):
-        case "nothing":
-            return []
-        case "observation" if columns is None:
-            raise ValueError(f"agent.goal: {goal!r} given, but the condition is a vector of {dim} and no observation")
-        case "observation":
-            return list(range(observation_dim))
-    return list(range(dim) if columns is None else columns)
+    if check_choice("goal", goal, ["world", "observation", "nothing"]) == "nothing":
+        return []
+    if goal == "world":
+        return list(range(dim) if columns is None else columns)
+    if columns is None:
+        raise ValueError(f"agent.goal: {goal!r} given, but the condition is a vector of {dim} and no observation")
+    return list(range(observation_dim))
 
 
 def goal_mixture(name: str, values: Mapping[str, Any]) -> GoalMixture:

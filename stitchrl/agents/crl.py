@@ -16,26 +16,21 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from stitchrl.agents.agent import Agent, check_choice, goal_mixture
+from stitchrl.agents.agent import ACTOR_GOALS, Agent, check_choice, goal_mixture
 from stitchrl.agents.losses import advantage_weighted, ddpg_bc
 from stitchrl.agents.networks import Ensemble, frozen, make_actor
 from stitchrl.types import Batch, LossResult, Needs, Spaces
 
 VALUE_GOALS = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": 0.99}
-ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
 
 
 class CRL(Agent):
     """Contrastive reinforcement learning. With discrete actions the actor is categorical.
 
     Args:
-        spaces, lr, batch_size: See `Agent`.
-        hidden_dims: Widths of each MLP.
         goal: world or observation, as for `Agent`.
         latent_dim: Of phi and psi.
-        actor_loss: ddpgbc or awr.
-        alpha: Weight of cloning (ddpgbc), or inverse temperature of the advantage weights (awr).
-        value_goals, actor_goals: How goals are drawn.
+        others: See `Agent`.
     """
 
     def __init__(
@@ -86,9 +81,6 @@ class CRL(Agent):
             return advantage_weighted(advantage, self.alpha, error)
         with frozen(self.critic):
             return ddpg_bc(self.actor.expected(output, smaller_q), error, self.alpha)
-
-    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
-        return self.actor.act(self.inputs(observation, condition))
 
 
 class Bilinear(nn.Module):

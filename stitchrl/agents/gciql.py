@@ -14,28 +14,14 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from stitchrl.agents.agent import Agent, check_choice, check_share, goal_mixture
-from stitchrl.agents.losses import advantage_weighted, ddpg_bc
+from stitchrl.agents.agent import ACTOR_GOALS, VALUE_GOALS, Agent, check_choice, check_share, goal_mixture
+from stitchrl.agents.losses import advantage_weighted, ddpg_bc, expectile_regression, goal_target
 from stitchrl.agents.networks import Ensemble, frozen, make_actor, mlp
 from stitchrl.types import Batch, LossResult, Needs, Spaces
 
-VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.99}
-ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
-
 
 class GCIQL(Agent):
-    """Goal-conditioned implicit Q-learning. With discrete actions the actor is categorical.
-
-    Args:
-        spaces, goal, lr, batch_size: See `Agent`.
-        hidden_dims: Widths of each MLP.
-        discount: For each step.
-        expectile: Of the value regression.
-        actor_loss: ddpgbc or awr.
-        alpha: Weight of cloning (ddpgbc), or inverse temperature of the advantage weights (awr).
-        value_goals, actor_goals: How goals are drawn.
-        tau: How far target networks move in an update.
-    """
+    """GCIQL with the keywords of `Agent`. With discrete actions the actor is categorical."""
 
     def __init__(
         self,
@@ -65,12 +51,8 @@ class GCIQL(Agent):
 
     def loss(self, batch: Batch, rng: Generator) -> LossResult:
         actions = self.encode_actions(batch.actions)
-        parts = {
-            "value_loss": self.value_loss(batch, actions),
-            "critic_loss": self.critic_loss(batch, actions),
-            "actor_loss": self.actor_loss(batch, actions),
-        }
-        return self.total(parts)
+        value, critic = self.value_loss(batch, actions), self.critic_loss(batch, actions)
+        return self.total({"value_loss": value, "critic_loss": critic, "actor_loss": self.actor_loss(batch, actions)})
 
     def value_loss(self, batch: Batch, actions: Tensor) -> LossResult:
         """Expectile regression on the smaller of the target critics' values."""
@@ -78,16 +60,13 @@ class GCIQL(Agent):
         with torch.no_grad():
             q = self.target_critic(torch.cat([now, actions], -1)).squeeze(-1).amin(0)
         value = self.value(now).squeeze(-1)
-        error = q - value
-        weight = torch.where(error >= 0, self.expectile, 1 - self.expectile)
-        return LossResult((weight * error.square()).mean(), {"mean": value.detach().mean()})
+        return expectile_regression(value, q, q - value, self.expectile)
 
     def critic_loss(self, batch: Batch, actions: Tensor) -> LossResult:
         """The squared error of both critics."""
         now, following = (self.inputs(s, batch.value_goals) for s in (batch.observations, batch.next_observations))
         with torch.no_grad():
-            discount = self.discount * (~batch.value_reached).float()
-            target = batch.value_reached.float() - 1 + discount * self.value(following).squeeze(-1)
+            target = goal_target(self.value(following).squeeze(-1), batch.value_reached, self.discount)
         q = self.critic(torch.cat([now, actions], -1)).squeeze(-1)
         return LossResult((target - q).square().mean(1).sum(), {"mean": q.detach().mean()})
 
@@ -105,6 +84,3 @@ class GCIQL(Agent):
             return advantage_weighted(advantage, self.alpha, error)
         with frozen(self.critic):
             return ddpg_bc(self.actor.expected(output, smaller_q), error, self.alpha)
-
-    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
-        return self.actor.act(self.inputs(observation, condition))

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from stitchrl.agents.agent import check_choice
-from stitchrl.agents.gcbc import FUTURE, GCBC
+from stitchrl.agents.agent import FUTURE, check_choice
+from stitchrl.agents.gcbc import GCBC
 from stitchrl.agents.networks import mlp
 from stitchrl.types import Batch, LossResult, Spaces
 
@@ -23,12 +23,10 @@ class HGCBC(GCBC):
     """Hierarchical cloning. With discrete actions the low policy is categorical.
 
     Args:
-        spaces, lr, grad_clip, batch_size: See `Agent`.
         hidden_dims, orientation: The low policy's, as GCBC's.
         high_dims: Widths of the high policy's MLP.
         goal: world or observation, as for `Agent`.
-        subgoal_steps: How far ahead subgoals lie.
-        actor_goals: How goals are drawn.
+        others: See `Agent`.
     """
 
     def __init__(
@@ -46,14 +44,7 @@ class HGCBC(GCBC):
     ):
         check_choice("goal", goal, ["world", "observation"])
         super().__init__(
-            spaces,
-            hidden_dims,
-            goal=goal,
-            orientation=orientation,
-            actor_goals=actor_goals,
-            lr=lr,
-            grad_clip=grad_clip,
-            batch_size=batch_size,
+            spaces, hidden_dims, "relu", "deterministic", goal, orientation, (), actor_goals, lr, grad_clip, batch_size
         )
         self.needs = self.needs._replace(subgoal_steps=subgoal_steps)
         self.high = mlp([2 * self.goal_dim, *high_dims, self.goal_dim])

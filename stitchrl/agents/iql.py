@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from stitchrl.agents.agent import Agent, check_share
-from stitchrl.agents.losses import advantage_weighted
+from stitchrl.agents.losses import advantage_weighted, expectile_regression
 from stitchrl.agents.networks import Ensemble, make_actor, mlp
 from stitchrl.types import Batch, GoalMixture, LossResult, Needs, Spaces
 
@@ -23,12 +23,8 @@ class IQL(Agent):
     """Implicit Q-learning. With discrete actions the actor is categorical.
 
     Args:
-        spaces, lr, batch_size: See `Agent`.
-        hidden_dims: Widths of each MLP.
-        discount: For each step.
-        expectile: Of the value regression.
         beta: Inverse temperature of the advantage weights.
-        tau: How far target networks move in an update.
+        others: See `Agent`.
     """
 
     def __init__(
@@ -59,16 +55,11 @@ class IQL(Agent):
         value = self.value(state).squeeze(-1)
         advantage = q - value
         parts = {
-            "value_loss": LossResult(self.value_loss(advantage), {"mean": value.detach().mean()}),
+            "value_loss": expectile_regression(value, q, advantage, self.expectile),
             "critic_loss": self.critic_loss(state, actions, batch),
             "actor_loss": advantage_weighted(advantage, self.beta, self.actor.loss(state, batch.actions)),
         }
         return self.total(parts)
-
-    def value_loss(self, advantage: Tensor) -> Tensor:
-        """Expectile regression."""
-        weight = torch.where(advantage >= 0, self.expectile, 1 - self.expectile)
-        return (weight * advantage.square()).mean()
 
     def critic_loss(self, state: Tensor, actions: Tensor, batch: Batch) -> LossResult:
         """The squared error of both critics."""
@@ -77,6 +68,3 @@ class IQL(Agent):
             target = batch.rewards + self.discount * following
         q = self.critic(torch.cat([state, actions], -1)).squeeze(-1)
         return LossResult((target - q).square().mean(1).sum(), {"mean": q.detach().mean()})
-
-    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
-        return self.actor.act(self.encoder(observation))

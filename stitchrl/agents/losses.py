@@ -1,4 +1,4 @@
-"""Losses of actors that several agents share, and what they log of them."""
+"""Losses that several agents share, and what they log."""
 
 import torch
 from torch import Tensor
@@ -6,6 +6,38 @@ from torch import Tensor
 from stitchrl.types import LossResult
 
 LARGEST_WEIGHT = 100.0
+
+
+def goal_target(following: Tensor, reached: Tensor, discount: float) -> Tensor:
+    """r + discount V(s', g) [..., B] of V(s', g) [..., B]. The goal ends the return: r is 0 there and -1 elsewhere."""
+    return reached.float() - 1 + discount * (~reached).float() * following
+
+
+def expectile_regression(value: Tensor, target: Tensor, advantage: Tensor, expectile: float) -> LossResult:
+    """The squared error of values on targets. It weighs `expectile` where the advantage is not negative, else the rest.
+
+    Args:
+        value, target: [B], or [2, B] of two networks, whose errors are added.
+        advantage: [B]
+        expectile: In (0, 1).
+    """
+    weight = torch.where(advantage >= 0, expectile, 1 - expectile)
+    return LossResult((weight * (target - value).square()).mean(-1).sum(), {"mean": value.detach().mean()})
+
+
+def implicit_value(
+    online: Tensor, following: Tensor, now: Tensor, reached: Tensor, discount: float, expectile: float
+) -> LossResult:
+    """Expectile regression of two networks. Each has a target of its own, and they share an advantage.
+
+    Args:
+        online: [2, B] V(s, g) of the networks.
+        following, now: [2, B] V(s', g) and V(s, g) of the target networks.
+        reached: [B] whether s is at g.
+        discount, expectile: See `Agent`.
+    """
+    advantage = goal_target(following.amin(0), reached, discount) - now.mean(0)
+    return expectile_regression(online, goal_target(following, reached, discount), advantage, expectile)
 
 
 def advantage_weighted(advantage: Tensor, alpha: float, error: Tensor) -> LossResult:

@@ -34,13 +34,7 @@ class OutputLinear(nn.Linear):
 
 
 def mlp(dims: Sequence[int], activation: type[nn.Module] = nn.GELU, layer_norm: bool = False) -> nn.Sequential:
-    """A network whose last layer is linear.
-
-    Args:
-        dims: Widths of input, hidden layers and output.
-        activation: Of the hidden layers.
-        layer_norm: Whether layer norm follows each activation.
-    """
+    """A network of these widths, from input to output. Its last layer is linear. A layer norm follows an activation."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(dims[:-1]):
         layers += [nn.Linear(fan_in, fan_out), activation(), *([nn.LayerNorm(fan_out)] if layer_norm else [])]
@@ -102,9 +96,15 @@ class Actor(nn.Module):
         activation: Of the hidden layers.
     """
 
+    near_zero = False  # whether the last layer is scaled down, so that outputs begin near zero (as in OGBench)
+
     def __init__(self, dims: Sequence[int], activation: type[nn.Module] = nn.GELU):
         super().__init__()
         self.net = mlp(dims, activation)
+        if self.near_zero:
+            with torch.no_grad():
+                for parameter in self.net[-1].parameters():
+                    parameter.mul_(0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         """The network's output [B, ...] for inputs x [B, dims[0]]; of most actors it is the action [B, act_dim]."""
@@ -123,12 +123,7 @@ class Actor(nn.Module):
         return self(x).clamp(-1, 1)
 
     def expected(self, output: Tensor, q: Callable[[Tensor], Tensor]) -> Tensor:
-        """The value [B] of what an output of the network does.
-
-        Args:
-            output: Of the network.
-            q: The values [B] of actions as critics are shown them [B, act_dim].
-        """
+        """The value [B] of what an output of the network does. q: values [B] of encoded actions [B, act_dim]."""
         return q(output.clamp(-1, 1))
 
 
@@ -148,9 +143,7 @@ class GaussianActor(Actor):
     It acts by its mean. Its loss is the negative log-likelihood.
     """
 
-    def __init__(self, dims: Sequence[int], activation: type[nn.Module] = nn.GELU):
-        super().__init__(dims, activation)
-        begin_near_zero(self.net)
+    near_zero = True
 
     def explain(self, output: Tensor, actions: Tensor) -> Tensor:
         return 0.5 * ((output - actions).square() + math.log(2 * math.pi)).sum(-1)
@@ -188,9 +181,7 @@ class MixtureActor(Actor):
 class CategoricalActor(Actor):
     """A softmax over discrete actions, from an MLP's logits [B, n]. It acts by the likeliest action."""
 
-    def __init__(self, dims: Sequence[int], activation: type[nn.Module] = nn.GELU):
-        super().__init__(dims, activation)
-        begin_near_zero(self.net)
+    near_zero = True
 
     def explain(self, output: Tensor, actions: Tensor) -> Tensor:
         return cross_entropy(output, actions)
@@ -206,13 +197,6 @@ class CategoricalActor(Actor):
         return (output.softmax(-1) * values).sum(-1)
 
 
-def begin_near_zero(net: nn.Sequential) -> None:
-    """Scale the last layer down, so that actions or logits begin near zero (as in OGBench)."""
-    with torch.no_grad():
-        for parameter in net[-1].parameters():
-            parameter.mul_(0.01)
-
-
 def squared_error(output: Tensor, actions: Tensor) -> Tensor:
     """The mean squared error [...] of actions [..., act_dim]."""
     return (output - actions).square().mean(-1)
@@ -223,15 +207,11 @@ def cross_entropy(logits: Tensor, actions: Tensor) -> Tensor:
     return -logits.log_softmax(-1).gather(-1, actions[..., None]).squeeze(-1)
 
 
-ACTORS: dict[str, type[Actor]] = {
-    "deterministic": DeterministicActor,
-    "gaussian": GaussianActor,
-    "mixture": MixtureActor,
-}
+ACTORS = {"deterministic": DeterministicActor, "gaussian": GaussianActor, "mixture": MixtureActor}
 
 
 def make_actor(kind: str, dims: Sequence[int], action: Box | Discrete, activation: type[nn.Module] = nn.GELU) -> Actor:
-    """The actor of a kind in `ACTORS`; whatever the kind, a `CategoricalActor` where actions are discrete.
+    """The actor of a kind in `ACTORS`. For discrete actions it is a `CategoricalActor`, whatever the kind.
 
     Args:
         kind: A key of `ACTORS`.

@@ -24,14 +24,11 @@ class TD3BC(Agent):
     """TD3+BC.
 
     Args:
-        spaces, lr, batch_size: See `Agent`.
-        hidden_dims: Widths of each MLP.
-        discount: For each step.
         alpha: Weight of Q, whose mean size is made 1, beside cloning.
         policy_noise, noise_clip: Standard deviation of the noise on the target actor's action, and its bound. Discrete
             actions have none.
         policy_delay: Updates for one of the actor's.
-        tau: How far target networks move in an update.
+        others: See `Agent`.
     """
 
     updates: Tensor
@@ -99,6 +96,3 @@ class TD3BC(Agent):
         value = q.mean()
         loss = cloning - self.alpha * value / q.detach().abs().mean()
         return LossResult(loss, {"q_mean": value.detach(), "cloning_error": cloning.detach()})
-
-    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
-        return self.actor.act(self.encoder(observation))
