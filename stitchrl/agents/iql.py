@@ -68,3 +68,6 @@ class IQL(Agent):
             target = batch.rewards + self.discount * following
         q = self.critic(torch.cat([state, actions], -1)).squeeze(-1)
         return LossResult((target - q).square().mean(1).sum(), {"mean": q.detach().mean()})
+
+    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
+        return self.actor.act(self.encoder(observation))

@@ -96,3 +96,6 @@ class TD3BC(Agent):
         value = q.mean()
         loss = cloning - self.alpha * value / q.detach().abs().mean()
         return LossResult(loss, {"q_mean": value.detach(), "cloning_error": cloning.detach()})
+
+    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
+        return self.actor.act(self.encoder(observation))

@@ -25,10 +25,10 @@ class Relabels(Protocol):
 
 
 class BatchSampler:
-    """Draws what the agent needs.
+    """Draws what the agent needs. Raises ValueError if the episodes or other needs rule it out.
 
-    The goals' paths have a generator of their own. So with one seed another trajectory sampler changes trajectory goals
-    alone, and neither rows nor current and random goals.
+    Paths have a generator of their own. So another trajectory sampler changes trajectory goals alone, with one seed:
+    neither rows nor current and random goals.
 
     Args:
         episodes: What is drawn from.
@@ -36,16 +36,12 @@ class BatchSampler:
         needs: The agent's.
         seed: Of the batches.
         relabelling: Makes conditions of paths.
-
-    Raises:
-        ValueError: The episodes or other needs rule out what is needed.
     """
 
     def __init__(self, episodes: Episodes, sample_path: Sample, needs: Needs, seed: int, relabelling: Relabels):
-        if needs.window is not None and needs.window > int(episodes.lengths.max()):
-            raise ValueError(
-                f"agent.window: {needs.window} given, but the longest episode has {int(episodes.lengths.max())} steps"
-            )
+        longest = int(episodes.lengths.max())
+        if needs.window is not None and needs.window > longest:
+            raise ValueError(f"agent.window: {needs.window} given, but the longest episode has {longest} steps")
         if needs.subgoal_steps is not None and needs.subgoal_steps < 1:
             raise ValueError(f"agent.subgoal_steps: {needs.subgoal_steps} given, a positive number expected")
         if needs.window is not None and needs.actor_goals.trajectory < 1:
@@ -77,11 +73,9 @@ class BatchSampler:
         batch = Batch(take(observations, rows), take(actions, rows), None, conditions)
         if self.needs.value_goals is not None:
             _, value_goals, _ = self._goals(rows, self.needs.value_goals)
-            batch = batch._replace(
-                next_observations=take(observations, rows + 1),
-                value_goals=take(observations, value_goals),
-                value_reached=value_goals == rows,
-            )
+            following, wanted = take(observations, rows + 1), take(observations, value_goals)
+            reached = value_goals == rows
+            batch = batch._replace(next_observations=following, value_goals=wanted, value_reached=reached)
         if self.needs.subgoal_steps is not None:
             low = torch.minimum(rows + self.needs.subgoal_steps, take(self.episodes.ends, rows))
             on_path = path.ahead(torch.tensor([self.needs.subgoal_steps], device=rows.device)).squeeze(1)
@@ -91,9 +85,8 @@ class BatchSampler:
             batch = batch._replace(window=self._window(path, conditions, self.needs.window))
         if self.needs.rewards:
             assert self.episodes.rewards is not None
-            batch = batch._replace(
-                next_observations=take(observations, rows + 1), rewards=take(self.episodes.rewards, rows)
-            )
+            following, rewards = take(observations, rows + 1), take(self.episodes.rewards, rows)
+            batch = batch._replace(next_observations=following, rewards=rewards)
         return batch
 
     def _window(self, path: GoalPath, conditions: Tensor, steps: int) -> Window:

@@ -11,21 +11,15 @@ from stitchrl.types import Task
 
 
 def cut(
-    episodes: Episodes,
-    piece: int,
-    tasks: Sequence[Task],
-    rng: np.random.Generator,
-    achieved: np.ndarray,
+    episodes: Episodes, piece: int, tasks: Sequence[Task], rng: np.random.Generator, achieved: np.ndarray
 ) -> tuple[Episodes, np.ndarray]:
-    """Episodes cut into pieces at random phase, so that no piece holds both ends of any task.
+    """Episodes cut at random phase into pieces of `piece` steps, so that none holds both ends of any task.
 
     A piece that still does is cut again, half way between the ends. The state at a cut ends one piece and begins the
     next, so every transition is kept, once.
 
     Args:
-        episodes: What is cut.
-        piece: Steps in a piece.
-        tasks: Whose starts and goals no piece may hold both of.
+        episodes, piece, tasks: See above.
         rng: Of the phase.
         achieved: [N, D] achieved goals of all rows.
 
@@ -40,8 +34,7 @@ def cut(
     bounds: list[tuple[int, int]] = []  # first and last row of each piece
     for first, last in zip(episodes.first.tolist(), episodes.last.tolist(), strict=True):
         cuts = range(first + int(rng.integers(1, piece + 1)), last, piece)
-        edges = [first, *cuts, last]
-        for a, b in pairwise(edges):
+        for a, b in pairwise([first, *cuts, last]):
             bounds += _part(a, b, tasks, marks)
     starts, ends = np.array(bounds).T
     lengths = torch.from_numpy(ends - starts)
@@ -67,9 +60,8 @@ def _part(first: int, last: int, tasks: Sequence[Task], marks: Sequence[np.ndarr
         if len(changes):
             before, after = int(visits[changes[0]]), int(visits[changes[0] + 1])
             if after == before + 1:
-                raise ValueError(
-                    f"task {task.name}: row {before} steps from one region into the other, no cut parts them"
-                )
+                steps = f"row {before} steps from one region into the other"
+                raise ValueError(f"task {task.name}: {steps}, no cut parts them")
             middle = (before + after) // 2
             return _part(first, middle, tasks, marks) + _part(middle, last, tasks, marks)
     return [(first, last)]

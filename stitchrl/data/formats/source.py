@@ -29,11 +29,6 @@ class Column(NamedTuple):
         """How many numbers there are in a step."""
         return math.prod(self.shape)
 
-    @classmethod
-    def of(cls, values: Tensor) -> "Column":
-        """Of values [N, *shape]."""
-        return cls(tuple(values.shape[1:]), values[:0].numpy().dtype)
-
 
 @dataclass(frozen=True)
 class Source:
@@ -101,15 +96,10 @@ class Source:
 
 def of_episodes(name: str, episodes: Episodes, metadata: dict[str, Any]) -> Source:
     """Episodes that are in memory already."""
-    return Source(
-        name,
-        episodes.lengths.numpy(),
-        Column.of(episodes.observations),
-        Column.of(episodes.actions),
-        episodes.rewards is not None,
-        lambda rows: iter([episodes]),
-        metadata,
-    )
+    held = (episodes.observations, episodes.actions)
+    observations, actions = (Column(tuple(values.shape[1:]), values[:0].numpy().dtype) for values in held)
+    rewarded, lengths = episodes.rewards is not None, episodes.lengths.numpy()
+    return Source(name, lengths, observations, actions, rewarded, lambda rows: iter([episodes]), metadata)
 
 
 def spans(lengths: np.ndarray, rows: int) -> Iterator[tuple[int, int]]:
@@ -134,14 +124,8 @@ def assemble(
 ) -> Episodes:
     """Episodes of rows laid end to end, T + 1 to an episode. What stands in actions and rewards of last rows is void.
 
-    Args:
-        where: Names the file, for errors.
-        first: Number of the first episode, for errors.
-        observations, actions, rewards, lengths: As the file holds them.
-        ours: As of `kept_type`.
-
-    Raises:
-        ValueError: It names an episode that holds a number that is none.
+    ValueError that names an episode in which a number is not finite. where, first: the file and the number of the first
+    episode, for this error. ours: see `kept_type`.
     """
     last = (lengths + 1).cumsum() - 1
 
@@ -174,11 +158,7 @@ def assemble(
 def kept_type(key: str, shape: Sequence[int], dtype: np.dtype, ours: bool) -> np.dtype:
     """The type in which values are held: float32 but for discrete actions, and planes and pixels of our own worlds.
 
-    Args:
-        key: What the values are.
-        shape: Of a step.
-        dtype: As the file holds them.
-        ours: Whether stitchrl wrote the file.
+    key, shape, dtype: of the values of a step in the file. ours: whether stitchrl wrote it.
     """
     if key == "actions" and not shape and dtype.kind in "iu":
         return np.dtype(np.int64)
@@ -186,18 +166,14 @@ def kept_type(key: str, shape: Sequence[int], dtype: np.dtype, ours: bool) -> np
 
 
 def check_columns(where: str, shapes: Mapping[str, tuple[Sequence[int], np.dtype]], ours: bool = False) -> None:
-    """ValueError unless observations and actions are tables of numbers, all others columns, equally long.
+    """ValueError unless observations and actions are tables of numbers, and all others columns [N] or [N, 1].
 
-    Args:
-        where: Names the file, for errors.
-        shapes: Shape and dtype of each. Columns may be [N] or [N, 1], discrete actions [N].
-        ours: Whether stitchrl wrote the file. Only then what each number of an image stands for can be known.
+    shapes: shape and dtype of each, all of one length. Discrete actions are a column. ours: whether stitchrl wrote the
+    file. Only then it may hold images, since only then what each of their numbers stands for is known.
     """
     if len(shape := shapes["observations"][0]) > 2 and not ours:
-        raise ValueError(
-            f"{where}: images are not supported; observations have shape {tuple(shape)}, expected a row of numbers for "
-            "each step"
-        )
+        found = f"images are not supported; observations have shape {tuple(shape)}"
+        raise ValueError(f"{where}: {found}, expected a row of numbers for each step")
     rows = shapes["observations"][0][0] if shapes["observations"][0] else 0
     for key, (shape, dtype) in shapes.items():
         if dtype.kind not in ("f", "i", "u") and not (dtype.kind == "b" and key not in ("observations", "actions")):
