@@ -13,6 +13,7 @@ from stitchrl.types import Batch
 
 Precision = Literal["highest", "high", "medium", "bfloat16"]
 REMEMBERED = 1000  # losses, at most, that are kept to be looked at
+STATEFUL = ("agent", "optimizer", "schedule")
 
 
 class Learner:
@@ -22,8 +23,7 @@ class Learner:
         agent: What is trained, on its device.
         steps: Updates until the learning rate is zero, if it falls.
         decay: Whether the learning rate falls to zero as a cosine, or stays.
-        average: Rate in [0, 1) of the exponential moving average of the weights that is evaluated; 0: the weights
-            themselves.
+        average: Rate in [0, 1) of the moving average of the weights that is evaluated; 0: the weights themselves.
         precision: Of float32 matrix products, as torch.set_float32_matmul_precision has it. bfloat16: networks in
             bfloat16 but for their last layers, losses and weights in float32 (for processors that multiply it faster).
     """
@@ -115,19 +115,13 @@ class Learner:
                     averaged.copy_(held)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "agent": self.agent.state_dict(),
-            "averaged": self.averaged,
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "step": self.step,
-        }
+        parts = {key: getattr(self, key).state_dict() for key in STATEFUL}
+        return parts | {"averaged": self.averaged, "step": self.step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.agent.load_state_dict(state["agent"])
+        for key in STATEFUL:
+            getattr(self, key).load_state_dict(state[key])
         with torch.no_grad():
             for averaged, held in zip(self.averaged, state["averaged"], strict=True):
                 averaged.copy_(held)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
         self.step = state["step"]

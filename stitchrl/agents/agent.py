@@ -12,6 +12,8 @@ from stitchrl.agents.encoders import make_encoder
 from stitchrl.agents.networks import Actor
 from stitchrl.types import Batch, GoalMixture, LossResult, Needs, Spaces
 
+Widths = Sequence[int]  # of the hidden layers of an MLP
+Goals = Mapping[str, Any]  # how goals are drawn, see `GoalMixture`
 FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
 ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
 VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.99}

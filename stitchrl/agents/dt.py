@@ -10,14 +10,11 @@ The condition of a step is a goal, or what at that step is left of the return (a
 Deviations: inputs are standardised. Steps are numbered inside the window: a spliced window has no time of its own.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Generator, Tensor, nn
 
-from stitchrl.agents.agent import FUTURE, Agent, goal_mixture
-from stitchrl.agents.networks import OutputLinear, cross_entropy, squared_error
+from stitchrl.agents.agent import FUTURE, Agent, Goals, goal_mixture
+from stitchrl.agents.networks import CategoricalActor, DeterministicActor, OutputLinear
 from stitchrl.types import Batch, LossResult, Needs, Spaces, Window
 
 
@@ -41,7 +38,7 @@ class DT(Agent):
         blocks: int = 3,
         heads: int = 1,
         dropout: float = 0.1,
-        actor_goals: Mapping[str, Any] = FUTURE,
+        actor_goals: Goals = FUTURE,
         lr: float = 1e-3,
         weight_decay: float = 1e-4,
         warmup: int = 1000,
@@ -66,8 +63,8 @@ class DT(Agent):
         self.last_norm, self.head = nn.LayerNorm(width), OutputLinear(width, self.action_dim)
 
     def loss(self, batch: Batch, rng: Generator) -> LossResult:
-        explain = cross_entropy if self.discrete else squared_error
-        error = explain(self.predict(batch.window), batch.window.actions)
+        kind = CategoricalActor if self.discrete else DeterministicActor
+        error = kind.explain(self.predict(batch.window), batch.window.actions)
         return self.total({"actor_loss": error[batch.window.valid].mean()})
 
     def act(self, observation: Window, condition: Tensor) -> Tensor:

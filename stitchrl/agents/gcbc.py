@@ -6,13 +6,12 @@ or a return that is collected from there on (RvS-R). A deterministic actor has t
 Deviations: inputs are standardised.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
-from stitchrl.agents.agent import FUTURE, Agent, check_choice, check_columns, goal_mixture
+from stitchrl.agents.agent import FUTURE, Agent, Goals, Widths, check_choice, check_columns, goal_mixture
 from stitchrl.agents.encoders import Standardise
 from stitchrl.agents.networks import ACTORS, make_actor
 from stitchrl.types import Batch, LossResult, Needs, Spaces
@@ -32,22 +31,18 @@ class GCBC(Agent):
         hidden_columns: Of the observation, which the network is not shown. Without its velocity, a body's momentum does
             not tell where it was going.
         others: See `Agent`.
-
-    Raises:
-        ValueError: For `orientation` without a goal of two columns or more, and for `orientation` and `hidden_columns`
-            where observations are whole numbers.
     """
 
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (1024, 1024),
+        hidden_dims: Widths = (1024, 1024),
         activation: str = "relu",
         actor: str = "deterministic",
         goal: str = "world",
         orientation: Sequence[int] | None = None,
         hidden_columns: Sequence[int] = (),
-        actor_goals: Mapping[str, Any] = FUTURE,
+        actor_goals: Goals = FUTURE,
         lr: float = 1e-3,
         grad_clip: float | None = 0.25,
         batch_size: int = 256,
@@ -73,7 +68,6 @@ class GCBC(Agent):
         return self.total({"actor_loss": self.actor_loss(batch)})
 
     def actor_loss(self, batch: Batch) -> Tensor:
-        """The mean of -log pi(a | s, g), or of the squared error."""
         return self.actor.loss(self.inputs(batch.observations, batch.goals), batch.actions).mean()
 
     def inputs(self, observation: Tensor, condition: Tensor) -> Tensor:

@@ -8,13 +8,19 @@ Deviations: GELU is exact, layer norms add 1e-5, and weights are initialised as 
 DDPG+BC follows sum_a pi(a|s, g) Q(s, a, g).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import torch
 from torch import Generator, Tensor
 
-from stitchrl.agents.agent import ACTOR_GOALS, VALUE_GOALS, Agent, check_choice, check_share, goal_mixture
+from stitchrl.agents.agent import (
+    ACTOR_GOALS,
+    VALUE_GOALS,
+    Agent,
+    Goals,
+    Widths,
+    check_choice,
+    check_share,
+    goal_mixture,
+)
 from stitchrl.agents.losses import advantage_weighted, ddpg_bc, expectile_regression, goal_target
 from stitchrl.agents.networks import Ensemble, frozen, make_actor, mlp
 from stitchrl.types import Batch, LossResult, Needs, Spaces
@@ -26,14 +32,14 @@ class GCIQL(Agent):
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (512, 512, 512),
+        hidden_dims: Widths = (512, 512, 512),
         goal: str = "world",
         discount: float = 0.99,
         expectile: float = 0.9,
         actor_loss: str = "ddpgbc",
         alpha: float = 0.3,
-        value_goals: Mapping[str, Any] = VALUE_GOALS,
-        actor_goals: Mapping[str, Any] = ACTOR_GOALS,
+        value_goals: Goals = VALUE_GOALS,
+        actor_goals: Goals = ACTOR_GOALS,
         tau: float = 0.005,
         lr: float = 3e-4,
         batch_size: int = 1024,

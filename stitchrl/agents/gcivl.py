@@ -7,13 +7,10 @@ with A = V(s', g) - V(s, g).
 Deviations: GELU is exact, layer norms add 1e-5, and weights are initialised as PyTorch does.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import torch
 from torch import Generator
 
-from stitchrl.agents.agent import ACTOR_GOALS, VALUE_GOALS, Agent, check_share, goal_mixture
+from stitchrl.agents.agent import ACTOR_GOALS, VALUE_GOALS, Agent, Goals, Widths, check_share, goal_mixture
 from stitchrl.agents.losses import advantage_weighted, implicit_value
 from stitchrl.agents.networks import Ensemble, make_actor
 from stitchrl.types import Batch, LossResult, Needs, Spaces
@@ -25,13 +22,13 @@ class GCIVL(Agent):
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (512, 512, 512),
+        hidden_dims: Widths = (512, 512, 512),
         goal: str = "world",
         discount: float = 0.99,
         expectile: float = 0.9,
         alpha: float = 10.0,
-        value_goals: Mapping[str, Any] = VALUE_GOALS,
-        actor_goals: Mapping[str, Any] = ACTOR_GOALS,
+        value_goals: Goals = VALUE_GOALS,
+        actor_goals: Goals = ACTOR_GOALS,
         tau: float = 0.005,
         lr: float = 3e-4,
         batch_size: int = 1024,

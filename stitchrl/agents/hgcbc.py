@@ -7,13 +7,12 @@ body and its goal are, and not how the body moves. So they teach it the way, and
 Deviations: both policies are deterministic, and the high one predicts an offset from the goal's columns alone.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
 
-from stitchrl.agents.agent import FUTURE, check_choice
+from stitchrl.agents.agent import FUTURE, Goals, Widths, check_choice
 from stitchrl.agents.gcbc import GCBC
 from stitchrl.agents.networks import mlp
 from stitchrl.types import Batch, LossResult, Spaces
@@ -32,12 +31,12 @@ class HGCBC(GCBC):
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (1024, 1024),
-        high_dims: Sequence[int] = (256, 256),
+        hidden_dims: Widths = (1024, 1024),
+        high_dims: Widths = (256, 256),
         goal: str = "world",
         orientation: Sequence[int] | None = None,
         subgoal_steps: int = 25,
-        actor_goals: Mapping[str, Any] = FUTURE,
+        actor_goals: Goals = FUTURE,
         lr: float = 1e-3,
         grad_clip: float | None = 0.25,
         batch_size: int = 256,

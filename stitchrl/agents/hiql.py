@@ -8,13 +8,12 @@ Deviations: phi has a target copy. GELU is exact, layer norms add 1e-5, and weig
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
 
-from stitchrl.agents.agent import ACTOR_GOALS, VALUE_GOALS, Agent, check_share, goal_mixture
+from stitchrl.agents.agent import ACTOR_GOALS, VALUE_GOALS, Agent, Goals, Widths, check_share, goal_mixture
 from stitchrl.agents.losses import advantage_weighted, implicit_value
 from stitchrl.agents.networks import Ensemble, GaussianActor, make_actor, mlp
 from stitchrl.types import Batch, LossResult, Needs, Spaces
@@ -32,7 +31,7 @@ class HIQL(Agent):
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (512, 512, 512),
+        hidden_dims: Widths = (512, 512, 512),
         goal: str = "world",
         discount: float = 0.99,
         expectile: float = 0.7,
@@ -40,8 +39,8 @@ class HIQL(Agent):
         high_alpha: float = 3.0,
         subgoal_steps: int = 25,
         rep_dim: int = 10,
-        value_goals: Mapping[str, Any] = VALUE_GOALS,
-        actor_goals: Mapping[str, Any] = ACTOR_GOALS,
+        value_goals: Goals = VALUE_GOALS,
+        actor_goals: Goals = ACTOR_GOALS,
         tau: float = 0.005,
         lr: float = 3e-4,
         batch_size: int = 1024,

@@ -42,14 +42,11 @@ def mlp(dims: Sequence[int], activation: type[nn.Module] = nn.GELU, layer_norm: 
 
 
 class Ensemble(nn.Module):
-    """Two MLPs of one shape with GELU and layer norm, as OGBench's critics are.
+    """Two MLPs of one shape with GELU and layer norm, as OGBench's critics are. dims: see `mlp`.
 
     Their parameters are stacked, which spares the optimiser half of the tensors. They are evaluated one after the
-    other, so that activations stay in the cache. A batched product was slower (benchmarks/speed.py).
-
-    Args:
-        dims: Widths of input, hidden layers and output.
-        exact: Whether the last layer stays in float32 under autocast, as OutputLinear does.
+    other, so that activations stay in the cache. A batched product was slower (benchmarks/speed.py). With `exact` the
+    last layer stays in float32 under autocast, as OutputLinear does.
     """
 
     def __init__(self, dims: Sequence[int], exact: bool = True):
@@ -89,12 +86,7 @@ class Ensemble(nn.Module):
 
 
 class Actor(nn.Module):
-    """A policy: an MLP whose output says which actions are likely. Subclasses say how.
-
-    Args:
-        dims: Widths of input, hidden layers and action.
-        activation: Of the hidden layers.
-    """
+    """A policy: an MLP whose output says which actions are likely. Subclasses say how. dims: see `mlp`."""
 
     near_zero = False  # whether the last layer is scaled down, so that outputs begin near zero (as in OGBench)
 
@@ -111,7 +103,7 @@ class Actor(nn.Module):
         return self.net(x)
 
     def explain(self, output: Tensor, actions: Tensor) -> Tensor:
-        """How badly [B] an output of the network explains actions."""
+        """How badly [...] outputs of the network explain actions [..., act_dim], or numbers of actions (int64) [...]."""
         raise NotImplementedError
 
     def loss(self, x: Tensor, actions: Tensor) -> Tensor:
@@ -133,8 +125,9 @@ class DeterministicActor(Actor):
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x).tanh()
 
-    def explain(self, output: Tensor, actions: Tensor) -> Tensor:
-        return squared_error(output, actions)
+    @staticmethod
+    def explain(output: Tensor, actions: Tensor) -> Tensor:
+        return (output - actions).square().mean(-1)
 
 
 class GaussianActor(Actor):
@@ -183,8 +176,9 @@ class CategoricalActor(Actor):
 
     near_zero = True
 
-    def explain(self, output: Tensor, actions: Tensor) -> Tensor:
-        return cross_entropy(output, actions)
+    @staticmethod
+    def explain(output: Tensor, actions: Tensor) -> Tensor:
+        return -output.log_softmax(-1).gather(-1, actions[..., None]).squeeze(-1)
 
     def act(self, x: Tensor) -> Tensor:
         return self(x).argmax(-1)
@@ -197,30 +191,13 @@ class CategoricalActor(Actor):
         return (output.softmax(-1) * values).sum(-1)
 
 
-def squared_error(output: Tensor, actions: Tensor) -> Tensor:
-    """The mean squared error [...] of actions [..., act_dim]."""
-    return (output - actions).square().mean(-1)
-
-
-def cross_entropy(logits: Tensor, actions: Tensor) -> Tensor:
-    """The negative log-likelihood [...] of actions [...] (int64) under a softmax of logits [..., n]."""
-    return -logits.log_softmax(-1).gather(-1, actions[..., None]).squeeze(-1)
-
-
 ACTORS = {"deterministic": DeterministicActor, "gaussian": GaussianActor, "mixture": MixtureActor}
 
 
 def make_actor(kind: str, dims: Sequence[int], action: Box | Discrete, activation: type[nn.Module] = nn.GELU) -> Actor:
     """The actor of a kind in `ACTORS`. For discrete actions it is a `CategoricalActor`, whatever the kind.
 
-    Args:
-        kind: A key of `ACTORS`.
-        dims: Widths of input and hidden layers.
-        action: The space of actions.
-        activation: Of the hidden layers.
-
-    Raises:
-        ValueError: If a mixture is asked for and actions are discrete. A softmax has several modes by itself.
+    dims: widths of input and hidden layers. Raises ValueError if a mixture is asked for and actions are discrete.
     """
     if isinstance(action, Box):
         return ACTORS[kind]([*dims, action.shape[0]], activation)

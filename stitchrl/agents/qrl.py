@@ -9,13 +9,12 @@ Deviations: GELU is exact, layer norms add 1e-5, and weights are initialised as 
 is shown one-hot vectors, and DDPG+BC follows the mean over pi(a|s, g).
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from stitchrl.agents.agent import ACTOR_GOALS, Agent, check_choice, goal_mixture
+from stitchrl.agents.agent import ACTOR_GOALS, Agent, Goals, Widths, check_choice, goal_mixture
 from stitchrl.agents.losses import advantage_weighted, ddpg_bc
 from stitchrl.agents.networks import frozen, make_actor, mlp
 from stitchrl.types import Batch, LossResult, Needs, Spaces
@@ -38,13 +37,13 @@ class QRL(Agent):
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (512, 512, 512),
+        hidden_dims: Widths = (512, 512, 512),
         latent_dim: int = 512,
         eps: float = 0.05,
         actor_loss: str = "ddpgbc",
         alpha: float = 0.003,
-        value_goals: Mapping[str, Any] = VALUE_GOALS,
-        actor_goals: Mapping[str, Any] = ACTOR_GOALS,
+        value_goals: Goals = VALUE_GOALS,
+        actor_goals: Goals = ACTOR_GOALS,
         lr: float = 3e-4,
         batch_size: int = 1024,
     ):

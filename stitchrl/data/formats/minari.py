@@ -81,10 +81,10 @@ def open_source(dataset_id: str) -> Source:
         raise ValueError(f"{path}: data_format is {layout!r}, expected one of {', '.join(LAYOUTS)}")
 
     def decode() -> Decoding:
-        notes = Notes(frozenset(["options"]) if metadata else frozenset())  # ours are the contexts of the metadata
+        notes = Notes(ours=bool(metadata))
         held_in = place / "data" / "main_data.hdf5" if layout == "hdf5" else place / "data"
         episodes = read_hdf5(held_in, count) if layout == "hdf5" else read_arrow(place)
-        return Decoding(gather(held_in, episodes, count, notes, ours=bool(metadata)), notes.sentences)
+        return Decoding(gather(held_in, episodes, count, notes), notes.sentences)
 
     flat = open_flat(place, decode, steps + count)
 
@@ -115,10 +115,8 @@ def open_source(dataset_id: str) -> Source:
 def check(dataset_id: str, layout: str = "hdf5") -> None:
     """ValueError where no dataset of this id can be stored, or something else is in its place."""
     if not ID.fullmatch(dataset_id):
-        raise ValueError(
-            f"{dataset_id}: expected a Minari id of the form NAMESPACE/NAME-v0 (letters, digits, - and _), or the name "
-            "of a .hdf5, .h5 or .npz file"
-        )
+        form = "a Minari id of the form NAMESPACE/NAME-v0 (letters, digits, - and _)"
+        raise ValueError(f"{dataset_id}: expected {form}, or the name of a .hdf5, .h5 or .npz file")
     place = root() / dataset_id
     for above in place.relative_to(root()).parents:
         if (root() / above / "data" / "metadata.json").exists():

@@ -1,8 +1,8 @@
 """Flat copies of decoded datasets: one array to a file, opened at once and never read whole.
 
-A copy is used as long as the data are those that it was made from. It lies beside the data, or, where it cannot be
-written there, in the user's cache ($XDG_CACHE_HOME/stitchrl); where that cannot be written either, the arrays are held
-in memory. So a dataset that can be read can be opened.
+A copy is used as long as the data are those that it was made from. It lies beside the data. If it cannot be written
+there, it lies in the user's cache ($XDG_CACHE_HOME/stitchrl), and if it cannot be written there either, the arrays are
+held in memory. So a dataset that can be read can be opened.
 """
 
 import hashlib
@@ -47,9 +47,9 @@ class Flat(NamedTuple):
 
 
 def open_flat(place: Path, decode: Callable[[], Decoding], rows: int) -> Flat:
-    """The dataset in folder `place`, whose data lie in `place`/data, from its flat copy, which is made if need be.
+    """The dataset in folder `place`, whose data lie in `place`/data, from its flat copy. It is made if need be.
 
-    rows: states in all episodes together, as the dataset itself has it. ValueError where they are others.
+    rows: states in all episodes together, as the dataset itself has it. ValueError if there are more or fewer.
     """
     stamp = stamp_of(place / "data")
     copies = _copies(place)
@@ -65,12 +65,8 @@ def open_flat(place: Path, decode: Callable[[], Decoding], rows: int) -> Flat:
     held_parts = list(parts)
     columns = {key: np.concatenate([_column(part.episodes, key) for part in held_parts]) for key in COLUMNS}
     _check_rows(place, len(columns["actions"]), rows)
-    return Flat(
-        columns,
-        np.concatenate([part.episodes.lengths.numpy() for part in held_parts]),
-        np.concatenate([part.terminated for part in held_parts]),
-        notes(),
-    )
+    lengths = np.concatenate([part.episodes.lengths.numpy() for part in held_parts])
+    return Flat(columns, lengths, np.concatenate([part.terminated for part in held_parts]), notes())
 
 
 def _copies(place: Path) -> list[Path]:
@@ -108,9 +104,7 @@ def _load(copy: Path, stamp: str) -> Flat | None:
 def write_flat(copy: Path, stamp: str, decoding: Decoding, rows: int) -> Flat:
     """Write the flat copy of episodes that have so many rows together, and open it. OSError where that cannot be."""
     copy.parent.mkdir(parents=True, exist_ok=True)
-    lengths: list[np.ndarray] = []
-    terminated: list[np.ndarray] = []
-    written = 0
+    lengths, terminated, written = [], [], 0
     with scratch(copy) as beside:
         new = beside / "flat"
         new.mkdir()
@@ -131,8 +125,8 @@ def write_flat(copy: Path, stamp: str, decoding: Decoding, rows: int) -> Flat:
         _check_rows(copy.parent, written, rows)
         np.save(new / "lengths.npy", np.concatenate(lengths))
         np.save(new / "terminated.npy", np.concatenate(terminated))
-        about = {"stamp": stamp, "notes": decoding.notes()}
-        (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        about = json.dumps({"stamp": stamp, "notes": decoding.notes()})
+        (new / "about.json").write_text(about, encoding="utf-8")
         made = _load(new, stamp)  # before it is moved: from then on another process may replace it
         if made is None:
             raise OSError(f"{new}: cannot be read back")
@@ -154,7 +148,7 @@ def _check_rows(place: Path, found: int, rows: int) -> None:
 
 
 def move(new: Path, place: Path, beside: Path) -> None:
-    """Move a folder to where there may be one already, which is put into `beside`, a scratch folder."""
+    """Move a folder to `place`. One that is there already goes into `beside`, a scratch folder."""
     with held():
         with suppress(FileNotFoundError):
             place.rename(beside / "replaced")

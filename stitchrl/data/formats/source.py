@@ -199,10 +199,8 @@ def marks(where: str, key: str, values: np.ndarray) -> np.ndarray:
     return values.astype(bool)
 
 
-def with_position(observations: np.ndarray, achieved: np.ndarray | None) -> np.ndarray:
+def with_position(observations: np.ndarray, achieved: np.ndarray) -> np.ndarray:
     """Observations [N, D] with the achieved goal [N, G] in front, unless it stands there already."""
-    if achieved is None:
-        return observations
     there = observations[:, : achieved.shape[1]]
     if there.shape == achieved.shape and not differ(there, achieved).any():
         return observations
