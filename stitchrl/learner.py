@@ -90,8 +90,7 @@ class Learner:
     def check(self) -> None:
         """Look at the losses since the last check, and at the weights. It waits for the device; an update does not.
 
-        Raises:
-            NotFinite: If one of them is not finite. It names the first such update, or else the weights.
+        NotFinite if one of them is not finite. It names the first such update, or else the weights.
         """
         losses, first = list(self.losses), self.step - len(self.losses) + 1
         self.losses.clear()

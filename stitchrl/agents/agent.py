@@ -52,7 +52,7 @@ class Agent(nn.Module):
 
     actor: Actor
     goal_index: Tensor
-    tau = 0.0
+    tau = 0.0  # target networks stay where they are
 
     def __init__(
         self,
@@ -66,9 +66,8 @@ class Agent(nn.Module):
         warmup: int = 0,
     ):
         super().__init__()
-        self.needs = needs
-        self.lr, self.batch_size, self.grad_clip = lr, batch_size, grad_clip
-        self.weight_decay, self.warmup = weight_decay, warmup
+        self.needs, self.lr, self.batch_size = needs, lr, batch_size
+        self.grad_clip, self.weight_decay, self.warmup = grad_clip, weight_decay, warmup
         self.targets: dict[str, str] = {}
         self.encoder = make_encoder(spaces.observation)
         self.observation_dim = self.encoder.dim
@@ -114,11 +113,7 @@ class Agent(nn.Module):
 
     @staticmethod
     def total(parts: Mapping[str, Tensor | LossResult]) -> LossResult:
-        """The sum of the parts of a loss.
-
-        Args:
-            parts: By names like `actor_loss`. Each is logged by its name, and its own info by `actor/<key>`.
-        """
+        """The sum of the parts of a loss. `actor_loss` is logged by that name, and its own info by `actor/<key>`."""
         results = {key: part if isinstance(part, LossResult) else LossResult(part, {}) for key, part in parts.items()}
         info = {key: result.loss.detach() for key, result in results.items()}
         for name, result in results.items():
@@ -146,7 +141,7 @@ def shown_columns(goal: str, spaces: Spaces, observation_dim: int) -> list[int]:
     return list(range(observation_dim))
 
 
-def goal_mixture(name: str, values: Mapping[str, Any]) -> GoalMixture:
+def goal_mixture(name: str, values: Goals) -> GoalMixture:
     """The mixture that the keyword `name` of an agent gives. Raises ValueError if its shares make no whole."""
     expected = set(GoalMixture._fields)
     if set(values) != expected:

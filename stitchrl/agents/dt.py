@@ -73,10 +73,7 @@ class DT(Agent):
         return output.argmax(-1) if self.discrete else output
 
     def predict(self, window: Window) -> Tensor:
-        """The actions [B, K, act_dim], or logits of discrete ones, of each step.
-
-        Each follows from the conditions and states up to its own and the actions before it.
-        """
+        """The actions [B, K, act_dim] of all steps, or logits of discrete ones; none is told its own or a later one."""
         steps = self.embed_step.weight[: window.valid.shape[1]]
         asked = self.embed_goal(self.goal(window.conditions)) + steps
         seen = self.embed_observation(self.encoder(window.observations)) + steps

@@ -57,24 +57,18 @@ class GCIQL(Agent):
 
     def loss(self, batch: Batch, rng: Generator) -> LossResult:
         actions = self.encode_actions(batch.actions)
-        value, critic = self.value_loss(batch, actions), self.critic_loss(batch, actions)
-        return self.total({"value_loss": value, "critic_loss": critic, "actor_loss": self.actor_loss(batch, actions)})
-
-    def value_loss(self, batch: Batch, actions: Tensor) -> LossResult:
-        """Expectile regression on the smaller of the target critics' values."""
-        now = self.inputs(batch.observations, batch.value_goals)
-        with torch.no_grad():
-            q = self.target_critic(torch.cat([now, actions], -1)).squeeze(-1).amin(0)
-        value = self.value(now).squeeze(-1)
-        return expectile_regression(value, q, q - value, self.expectile)
-
-    def critic_loss(self, batch: Batch, actions: Tensor) -> LossResult:
-        """The squared error of both critics."""
         now, following = (self.inputs(s, batch.value_goals) for s in (batch.observations, batch.next_observations))
+        done = torch.cat([now, actions], -1)
         with torch.no_grad():
+            q = self.target_critic(done).squeeze(-1).amin(0)
             target = goal_target(self.value(following).squeeze(-1), batch.value_reached, self.discount)
-        q = self.critic(torch.cat([now, actions], -1)).squeeze(-1)
-        return LossResult((target - q).square().mean(1).sum(), {"mean": q.detach().mean()})
+        value, critic = self.value(now).squeeze(-1), self.critic(done).squeeze(-1)
+        parts = {
+            "value_loss": expectile_regression(value, q, q - value, self.expectile),
+            "critic_loss": LossResult((target - critic).square().mean(1).sum(), {"mean": critic.detach().mean()}),
+            "actor_loss": self.actor_loss(batch, actions),
+        }
+        return self.total(parts)
 
     def actor_loss(self, batch: Batch, actions: Tensor) -> LossResult:
         now = self.inputs(batch.observations, batch.goals)

@@ -14,12 +14,9 @@ def goal_target(following: Tensor, reached: Tensor, discount: float) -> Tensor:
 
 
 def expectile_regression(value: Tensor, target: Tensor, advantage: Tensor, expectile: float) -> LossResult:
-    """The squared error of values on targets. It weighs `expectile` where the advantage is not negative, else the rest.
+    """The squared error of values on targets [B], or [2, B] of two networks, whose errors are added.
 
-    Args:
-        value, target: [B], or [2, B] of two networks, whose errors are added.
-        advantage: [B]
-        expectile: In (0, 1).
+    It weighs `expectile` where the advantage [B] is not negative, and 1 - `expectile` elsewhere.
     """
     weight = torch.where(advantage >= 0, expectile, 1 - expectile)
     return LossResult((weight * (target - value).square()).mean(-1).sum(), {"mean": value.detach().mean()})
@@ -34,7 +31,6 @@ def implicit_value(
         online: [2, B] V(s, g) of the networks.
         following, now: [2, B] V(s', g) and V(s, g) of the target networks.
         reached: [B] whether s is at g.
-        discount, expectile: See `Agent`.
     """
     advantage = goal_target(following.amin(0), reached, discount) - now.mean(0)
     return expectile_regression(online, goal_target(following, reached, discount), advantage, expectile)
@@ -43,10 +39,7 @@ def implicit_value(
 def advantage_weighted(advantage: Tensor, alpha: float, error: Tensor) -> LossResult:
     """Advantage-weighted regression: the mean of min(exp(alpha A), 100) times the error (AWR; Peng et al., 2019).
 
-    Args:
-        advantage: [B] of the actions that are cloned. No gradient flows into it.
-        alpha: Inverse temperature.
-        error: [B] how badly the actor explains the actions.
+    No gradient flows into the advantage [B] of the cloned actions. error: [B] how badly the actor explains them.
     """
     advantage = advantage.detach()
     weight = (alpha * advantage).exp().clamp(max=LARGEST_WEIGHT)
@@ -64,10 +57,7 @@ def advantage_weighted(advantage: Tensor, alpha: float, error: Tensor) -> LossRe
 def ddpg_bc(q: Tensor, error: Tensor, alpha: float) -> LossResult:
     """DDPG+BC: minus the mean of Q, whose mean size is made 1, plus cloning (Fujimoto & Gu, 2021; as in OGBench).
 
-    Args:
-        q: [B] the value of what the actor does, with gradients into the actor.
-        error: [B] how badly the actor explains the dataset's actions.
-        alpha: Weight of cloning.
+    q: [B] of what the actor does, with gradients into it. error: [B] how badly it explains the dataset's actions.
     """
     value, cloning = q.mean(), error.mean()
     loss = -value / (q.detach().abs().mean() + 1e-6) + alpha * cloning

@@ -103,7 +103,7 @@ class Actor(nn.Module):
         return self.net(x)
 
     def explain(self, output: Tensor, actions: Tensor) -> Tensor:
-        """How badly [...] outputs of the network explain actions [..., act_dim], or numbers of actions (int64) [...]."""
+        """How badly [...] outputs explain actions [..., act_dim], or numbers of actions (int64) [...]."""
         raise NotImplementedError
 
     def loss(self, x: Tensor, actions: Tensor) -> Tensor:

@@ -18,13 +18,8 @@ def cut(
     A piece that still does is cut again, half way between the ends. The state at a cut ends one piece and begins the
     next, so every transition is kept, once.
 
-    Args:
-        episodes, piece, tasks: See above.
-        rng: Of the phase.
-        achieved: [N, D] achieved goals of all rows.
-
-    Returns:
-        The pieces, and the number [pieces] of the episode that each was cut from.
+    rng: of the phase. achieved: [N, D] of all rows. Returns the pieces, and the number [pieces] of the episode that
+    each was cut from. ValueError if no cut can part a task's ends.
     """
     points = achieved.astype(np.float64)
     marks = [np.where(task.start.contains(points), 1, 0) + np.where(task.goal.contains(points), 2, 0) for task in tasks]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NO_ACTION = -1  # stands for the action that an episode's last row has not, where actions are whole numbers
+NO_ACTION = -1  # what an episode's last row has for an action where actions are whole numbers
 Info = Mapping[str, Tensor]
 Arrays = Sequence[np.ndarray]
 
@@ -103,9 +103,8 @@ class Episodes:
     def sha256(self) -> str:
         """The dataset's hash: observations, actions and episode lengths; the same in every file format."""
         digest = hashlib.sha256()
-        digest.update(self.observations.numpy().tobytes())
-        digest.update(self.actions[self.transitions].numpy().tobytes())
-        digest.update(self.lengths.numpy().tobytes())
+        for values in (self.observations, self.actions[self.transitions], self.lengths):
+            digest.update(values.numpy().tobytes())
         return digest.hexdigest()
 
     @cached_property

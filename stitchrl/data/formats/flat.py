@@ -20,6 +20,7 @@ What a file says of ends comes first:
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,18 +94,10 @@ def open_rows(rows: Rows, columns: Sequence[int] | None, trust_marks: bool, unre
         notes.append(f"{int((~kept).sum())} episodes of a single state are left out")
     if unread:
         notes.append(f"not read: {', '.join(unread)}")
-    return Source(
-        rows.where,
-        lengths[kept],
-        _column(rows, "observations"),
-        _column(rows, "actions"),
-        "rewards" in rows.shapes,
-        chunks=lambda count: _chunks(rows, ends.rows, count),
-        metadata=rows.metadata,
-        origin=Path(rows.where).stem,
-        notes=tuple(notes),
-        terminated=None if ends.terminated is None else ends.terminated[kept],
-    )
+    terminated = None if ends.terminated is None else ends.terminated[kept]
+    observations, actions, rewarded = _column(rows, "observations"), _column(rows, "actions"), "rewards" in rows.shapes
+    about = (rows.metadata, Path(rows.where).stem, tuple(notes), terminated)
+    return Source(rows.where, lengths[kept], observations, actions, rewarded, partial(_chunks, rows, ends.rows), *about)
 
 
 def _column(rows: Rows, key: str) -> Column:

@@ -1,8 +1,8 @@
 """Minari datasets: where generated datasets live, and other people's.
 
-Written with Minari's own writer, as HDF5 unless asked otherwise. HDF5 is read with h5py, since Minari 0.5's reader
-builds a Python object for every episode; Arrow and Parquet are read with Minari's reader. No environment is ever made.
-What is read of an episode is told in `minari_episodes`. It takes long for a million steps in thousands of episodes, so
+They are written with Minari's own writer, as HDF5 unless asked otherwise. HDF5 is read with h5py, since Minari 0.5's
+reader builds a Python object for every episode. Arrow and Parquet are read with Minari's reader. No environment is ever
+made. `minari_episodes` tells what is read of an episode. A million steps in thousands of episodes take long to read, so
 a flat copy is kept.
 """
 
@@ -24,7 +24,7 @@ from minari.data_collector import EpisodeBuffer
 
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats.minari_episodes import Notes, gather, read_arrow, read_hdf5
-from stitchrl.data.formats.minari_flat import COLUMNS, Decoding, Part, move, open_flat, stamp_of, write_flat
+from stitchrl.data.formats.minari_flat import COLUMNS, Decoding, move, open_flat, stamp_of, write_flat
 from stitchrl.data.formats.source import ROWS, Column, Source, spans
 from stitchrl.files import check_parent, followed, scratch
 
@@ -95,21 +95,9 @@ def open_source(dataset_id: str) -> Source:
             part = [torch.from_numpy(np.array(flat.columns[key][a:b])) for key in COLUMNS]
             yield Episodes(part[0], part[1], part[2], torch.from_numpy(flat.lengths[first:last]))
 
-    def column(key: str) -> Column:
-        return Column(flat.columns[key].shape[1:], flat.columns[key].dtype)
-
-    return Source(
-        dataset_id,
-        flat.lengths,
-        column("observations"),
-        column("actions"),
-        rewarded=True,
-        chunks=chunks,
-        metadata=metadata,
-        origin=origin,
-        notes=flat.notes,
-        terminated=flat.terminated,
-    )
+    observations, actions = (Column(flat.columns[key].shape[1:], flat.columns[key].dtype) for key in COLUMNS[:2])
+    about = (metadata, origin, flat.notes, flat.terminated)
+    return Source(dataset_id, flat.lengths, observations, actions, True, chunks, *about)
 
 
 def check(dataset_id: str, layout: str = "hdf5") -> None:
@@ -186,16 +174,16 @@ def _written_to(beside: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
+        del os.environ[VARIABLE]
+        if before is not None:
             os.environ[VARIABLE] = before
 
 
-def _parts(source: Source, terminated: np.ndarray) -> Iterator[Part]:
+def _parts(source: Source, terminated: np.ndarray) -> Iterator[Episodes]:
     number = 0
     for episodes in source.stream(ROWS):
-        yield Part(episodes, terminated[number : number + len(episodes.lengths)])
+        ended = terminated[number : number + len(episodes.lengths)]
+        yield episodes.with_info({"terminated": torch.from_numpy(ended)})
         number += len(episodes.lengths)
 
 
@@ -204,15 +192,13 @@ def _buffers(source: Source, terminated: np.ndarray, options: Sequence[dict] | N
     for episodes in source.stream(ROWS):
         for first, last in zip(episodes.first.tolist(), episodes.last.tolist(), strict=True):
             end = np.arange(first, last) == last - 1
-            rewards = np.zeros(last - first, np.float32)
-            if episodes.rewards is not None:
-                rewards = episodes.rewards[first:last].numpy()
+            rewards = None if episodes.rewards is None else episodes.rewards[first:last].numpy()
             yield EpisodeBuffer(
                 id=number,
                 options=options[number] if options else None,
                 observations=episodes.observations[first : last + 1].numpy(),
                 actions=episodes.actions[first:last].numpy(),
-                rewards=rewards,
+                rewards=np.zeros(last - first, np.float32) if rewards is None else rewards,
                 terminations=end & terminated[number],
                 truncations=end & ~terminated[number],
             )

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import h5py
 import minari
 import numpy as np
+import torch
 
-from stitchrl.data.formats.minari_flat import Part
+from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats.source import ROWS, assemble, with_position
 
 READ = ("observations", "actions", "rewards", "terminations")
@@ -57,7 +58,7 @@ class Notes:
         return tuple(found)
 
 
-def gather(held_in: Path, episodes: Iterable[Steps], count: int, notes: Notes) -> Iterator[Part]:
+def gather(held_in: Path, episodes: Iterable[Steps], count: int, notes: Notes) -> Iterator[Episodes]:
     """Many episodes at a time from one after another, each one checked."""
     kept: list[Steps] = []
     number = rows = 0
@@ -97,14 +98,14 @@ def _fits(key: str, column: np.ndarray, ours: bool) -> bool:
     return column.ndim == 1
 
 
-def _joined(where: str, first: int, kept: list[Steps], ours: bool) -> Part:
+def _joined(where: str, first: int, kept: list[Steps], ours: bool) -> Episodes:
     """Episodes from number `first` on. Their actions and rewards get a last row, which is void."""
     observations = np.concatenate([steps.observations for steps in kept])
     actions = np.concatenate([part for steps in kept for part in (steps.actions, steps.actions[:1])])
     rewards = np.concatenate([part for steps in kept for part in (steps.rewards, steps.rewards[:1])])
     lengths = np.array([len(steps.actions) for steps in kept])
-    terminated = np.array([bool(steps.terminations[-1]) for steps in kept])
-    return Part(assemble(where, first, observations, actions, rewards, lengths, ours), terminated)
+    terminated = torch.tensor([bool(steps.terminations[-1]) for steps in kept])
+    return assemble(where, first, observations, actions, rewards, lengths, ours).with_info({"terminated": terminated})
 
 
 def read_hdf5(path: Path, count: int) -> Iterator[Steps]:

@@ -32,31 +32,18 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of a dataset before its rows are read, and how to read them.
+    """What is known of a dataset before its rows are read, and how to read them."""
 
-    Attributes:
-        name: As it was asked for.
-        lengths: [episodes] int64, transitions in each.
-        observations, actions: What a step holds of them, as `Episodes` has it.
-        rewarded: Whether there are rewards.
-        chunks: About so many rows at a time, whole episodes in order, as often as one likes.
-        metadata: What stitchrl stored with the dataset (manifest, certificate), or {}.
-        origin: What its format says of where it comes from. Its tasks may be known by it.
-        notes: What was decided in reading it, and what it holds that other formats do not take.
-        terminated: [episodes] bool, whether each was ended by its world and not by a limit of time. None where that is
-            not known.
-    """
-
-    name: str
-    lengths: np.ndarray
-    observations: Column
+    name: str  # as it was asked for
+    lengths: np.ndarray  # [episodes] int64, transitions in each
+    observations: Column  # as `Episodes` has them
     actions: Column
     rewarded: bool
-    chunks: Callable[[int], Iterator[Episodes]]
-    metadata: dict[str, Any] = field(default_factory=dict)
-    origin: str = ""
-    notes: tuple[str, ...] = ()
-    terminated: np.ndarray | None = None
+    chunks: Callable[[int], Iterator[Episodes]]  # about so many rows at a time, whole episodes, as often as one likes
+    metadata: dict[str, Any] = field(default_factory=dict)  # what stitchrl stored with it, as its manifest
+    origin: str = ""  # what its format says of where it comes from; its tasks may be known by it
+    notes: tuple[str, ...] = ()  # what was decided in reading it, and what it holds that other formats do not take
+    terminated: np.ndarray | None = None  # [episodes] bool, ended by the world, not by time; None where not known
 
     @property
     def rows(self) -> int:
