@@ -22,10 +22,13 @@ VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.9
 class Agent(nn.Module):
     """The base of all agents. A subclass takes `spaces` and its hyperparameters, with its paper's values as defaults.
 
-    Several agents have these keywords, too. `hidden_dims`: the widths of the hidden layers of each MLP. `discount`: for
-    each step. `expectile`: of the value regression. `actor_loss`: ddpgbc or awr. `alpha`: the weight of cloning in
-    ddpgbc, and the inverse temperature of the advantage weights in awr. `actor_goals`, `value_goals`: how conditions
-    are drawn. `subgoal_steps`: how far ahead subgoals lie. `tau`: how far target networks move in an update.
+    Its docstring tells of its own keywords. These mean the same in all agents that have them:
+
+    - `hidden_dims`: Widths of the hidden layers of each MLP.
+    - `discount`, `expectile`: For each step; of the value regression.
+    - `actor_loss`: ddpgbc or awr. `alpha`: Weight of cloning in ddpgbc, inverse temperature of the weights in awr.
+    - `actor_goals`, `value_goals`: How conditions are drawn. `subgoal_steps`: How far ahead subgoals lie.
+    - `tau`: How far target networks move in an update.
 
     Args:
         spaces: What the agent is built for. Actions in a box lie in [-1, 1].
@@ -39,11 +42,9 @@ class Agent(nn.Module):
         warmup: Updates in which the learning rate grows to `lr`.
 
     Attributes:
-        encoder: Flattens and scales observations.
         observation_dim: Numbers in an encoded observation.
         goal_dim: Numbers that networks are shown of the condition.
         action_dim: Numbers in an action as networks are shown it.
-        discrete: Whether actions are discrete.
         targets: Names of target networks, and of the networks that they follow.
 
     Raises:

@@ -28,7 +28,6 @@ class CRL(Agent):
     Args:
         goal: world or observation, as for `Agent`.
         latent_dim: Of phi and psi.
-        others: See `Agent`.
     """
 
     def __init__(

@@ -25,7 +25,6 @@ class DT(Agent):
         window: Steps that the transformer sees in training.
         act_window: Steps that it sees when it acts; None: as many.
         width, blocks, heads, dropout: The transformer's.
-        others: See `Agent`.
     """
 
     def __init__(

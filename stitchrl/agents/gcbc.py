@@ -30,7 +30,6 @@ class GCBC(Agent):
             goal lies in the world.
         hidden_columns: Of the observation, which the network is not shown. Without its velocity, a body's momentum does
             not tell where it was going.
-        others: See `Agent`.
     """
 
     def __init__(

@@ -25,7 +25,6 @@ class HGCBC(GCBC):
         hidden_dims, orientation: The low policy's, as GCBC's.
         high_dims: Widths of the high policy's MLP.
         goal: world or observation, as for `Agent`.
-        others: See `Agent`.
     """
 
     def __init__(

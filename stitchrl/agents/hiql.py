@@ -25,7 +25,6 @@ class HIQL(Agent):
     Args:
         low_alpha, high_alpha: Inverse temperatures of the two policies' advantage weights.
         rep_dim: Of the representation phi.
-        others: See `Agent`.
     """
 
     def __init__(

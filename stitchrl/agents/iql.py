@@ -22,7 +22,6 @@ class IQL(Agent):
 
     Args:
         beta: Inverse temperature of the advantage weights.
-        others: See `Agent`.
     """
 
     def __init__(

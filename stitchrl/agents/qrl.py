@@ -31,7 +31,6 @@ class QRL(Agent):
     Args:
         latent_dim: Of the quasimetric's space, a multiple of 8.
         eps: How far steps may be longer than 1, squared.
-        others: See `Agent`.
     """
 
     def __init__(

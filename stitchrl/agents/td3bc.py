@@ -26,7 +26,6 @@ class TD3BC(Agent):
         policy_noise, noise_clip: Standard deviation of the noise on the target actor's action, and its bound. Discrete
             actions have none.
         policy_delay: Updates for one of the actor's.
-        others: See `Agent`.
     """
 
     updates: Tensor

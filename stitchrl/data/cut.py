@@ -29,7 +29,8 @@ def cut(
     bounds: list[tuple[int, int]] = []  # first and last row of each piece
     for first, last in zip(episodes.first.tolist(), episodes.last.tolist(), strict=True):
         cuts = range(first + int(rng.integers(1, piece + 1)), last, piece)
-        for a, b in pairwise([first, *cuts, last]):
+        edges = [first, *cuts, last]
+        for a, b in pairwise(edges):
             bounds += _part(a, b, tasks, marks)
     starts, ends = np.array(bounds).T
     lengths = torch.from_numpy(ends - starts)

@@ -103,8 +103,9 @@ class Episodes:
     def sha256(self) -> str:
         """The dataset's hash: observations, actions and episode lengths; the same in every file format."""
         digest = hashlib.sha256()
-        for values in (self.observations, self.actions[self.transitions], self.lengths):
-            digest.update(values.numpy().tobytes())
+        digest.update(self.observations.numpy().tobytes())
+        digest.update(self.actions[self.transitions].numpy().tobytes())
+        digest.update(self.lengths.numpy().tobytes())
         return digest.hexdigest()
 
     @cached_property

@@ -130,13 +130,15 @@ def write(
     place = followed(root() / dataset_id)
     place.parent.mkdir(parents=True, exist_ok=True)
     terminated = source.terminated if source.terminated is not None else np.zeros(len(source.lengths), bool)
+    observations = source.observations
+    low, high = (0, 255) if observations.dtype == np.uint8 else (-np.inf, np.inf)
     with scratch(place) as beside:
         with _written_to(beside), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of fields whose place is taken by our manifest
             dataset = minari.create_dataset_from_buffers(
                 dataset_id,
                 _buffers(source, terminated, options),  # type: ignore[arg-type]  # a list that need not be in memory
-                observation_space=_observation_space(source.observations),
+                observation_space=gym.spaces.Box(low, high, observations.shape, observations.dtype.type),
                 action_space=_action_space(source),
                 author="stitchrl",
                 description=description,
@@ -152,11 +154,6 @@ def write(
     if source.terminated is None:
         notes.append("all episodes are truncated, since nothing is known of what ended them")
     return notes
-
-
-def _observation_space(column: Column) -> gym.Space:
-    low, high = (0, 255) if column.dtype == np.uint8 else (-np.inf, np.inf)
-    return gym.spaces.Box(low, high, column.shape, column.dtype.type)
 
 
 def _action_space(source: Source) -> gym.Space:
