@@ -13,6 +13,7 @@ from stitchrl.types import Batch
 
 Precision = Literal["highest", "high", "medium", "bfloat16"]
 REMEMBERED = 1000  # losses, at most, that are kept to be looked at
+STATEFUL = ("agent", "optimizer", "schedule")
 
 
 class Learner:
@@ -22,32 +23,23 @@ class Learner:
         agent: What is trained, on its device.
         steps: Updates until the learning rate is zero, if it falls.
         decay: Whether the learning rate falls to zero as a cosine, or stays.
-        average: Rate in [0, 1) of the exponential moving average of the weights that is evaluated; 0: the weights
-            themselves.
+        average: Rate in [0, 1) of the moving average of the weights that is evaluated; 0: the weights themselves.
         precision: Of float32 matrix products, as torch.set_float32_matmul_precision has it. bfloat16: networks in
             bfloat16 but for their last layers, losses and weights in float32 (for processors that multiply it faster).
     """
 
-    def __init__(
-        self,
-        agent: Agent,
-        steps: int,
-        decay: bool,
-        average: float,
-        precision: Precision,
-    ):
+    def __init__(self, agent: Agent, steps: int, decay: bool, average: float, precision: Precision):
         self.autocast = precision == "bfloat16"
         torch.set_float32_matmul_precision("highest" if precision == "bfloat16" else precision)
         self.agent, self.average, self.step = agent, average, 0
         self.losses: deque[Tensor] = deque(maxlen=REMEMBERED)  # of the last updates, up to this one
         self.parameters: list[Tensor] = [parameter for parameter in agent.parameters() if parameter.requires_grad]
         self.averaged = [parameter.detach().clone() for parameter in self.parameters]
-        self.targets: list[Tensor] = [
-            tensor for name in agent.targets for tensor in agent.get_submodule(name).parameters()
-        ]
-        self.online: list[Tensor] = [
-            tensor for name in agent.targets.values() for tensor in agent.get_submodule(name).parameters()
-        ]
+        self.targets: list[Tensor] = []
+        self.online: list[Tensor] = []
+        for target, online in agent.targets.items():
+            self.targets += agent.get_submodule(target).parameters()
+            self.online += agent.get_submodule(online).parameters()
         # AdamW is Adam where the weight decay is zero
         self.optimizer = torch.optim.AdamW(self.parameters, agent.lr, weight_decay=agent.weight_decay, fused=True)
 
@@ -58,12 +50,7 @@ class Learner:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
     def update(self, batch: Batch, rng: Generator, logged: bool = True) -> dict[str, Any]:
-        """One gradient step.
-
-        Args:
-            batch: What the agent learns from.
-            rng: For what its loss draws.
-            logged: Whether the norms of gradients are wanted.
+        """One gradient step, whose loss draws from `rng`.
 
         Returns:
             The loss's info, `grad_norm` before clipping, and `grad_norm/<part>` of the agent's parts (the first words
@@ -101,12 +88,9 @@ class Learner:
         return {f"grad_norm/{part}": nn.utils.get_total_norm(gradients) for part, gradients in parts.items()}
 
     def check(self) -> None:
-        """Look at the losses since the last check, and at the weights.
+        """Look at the losses since the last check, and at the weights. It waits for the device; an update does not.
 
-        It waits for the device, which an update does not: losses stay there until they are looked at.
-
-        Raises:
-            NotFinite: If one of them is not finite. It names the first such update, or else the weights.
+        NotFinite if one of them is not finite. It names the first such update, or else the weights.
         """
         losses, first = list(self.losses), self.step - len(self.losses) + 1
         self.losses.clear()
@@ -130,19 +114,13 @@ class Learner:
                     averaged.copy_(held)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "agent": self.agent.state_dict(),
-            "averaged": self.averaged,
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "step": self.step,
-        }
+        parts = {key: getattr(self, key).state_dict() for key in STATEFUL}
+        return parts | {"averaged": self.averaged, "step": self.step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.agent.load_state_dict(state["agent"])
+        for key in STATEFUL:
+            getattr(self, key).load_state_dict(state[key])
         with torch.no_grad():
             for averaged, held in zip(self.averaged, state["averaged"], strict=True):
                 averaged.copy_(held)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
         self.step = state["step"]

@@ -9,13 +9,26 @@ from gymnasium.spaces import Discrete
 from torch import Generator, Tensor, nn
 
 from stitchrl.agents.encoders import make_encoder
+from stitchrl.agents.networks import Actor
 from stitchrl.types import Batch, GoalMixture, LossResult, Needs, Spaces
 
-GOALS = ("world", "observation", "nothing")  # what may be shown of the condition
+Widths = Sequence[int]  # of the hidden layers of an MLP
+Goals = Mapping[str, Any]  # how goals are drawn, see `GoalMixture`
+FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
+ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
+VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.99}
 
 
 class Agent(nn.Module):
     """The base of all agents. A subclass takes `spaces` and its hyperparameters, with its paper's values as defaults.
+
+    Its docstring tells of its own keywords. These mean the same in all agents that have them:
+
+    - `hidden_dims`: Widths of the hidden layers of each MLP.
+    - `discount`, `expectile`: For each step; of the value regression.
+    - `actor_loss`: ddpgbc or awr. `alpha`: Weight of cloning in ddpgbc, inverse temperature of the weights in awr.
+    - `actor_goals`, `value_goals`: How conditions are drawn. `subgoal_steps`: How far ahead subgoals lie.
+    - `tau`: How far target networks move in an update.
 
     Args:
         spaces: What the agent is built for. Actions in a box lie in [-1, 1].
@@ -29,19 +42,18 @@ class Agent(nn.Module):
         warmup: Updates in which the learning rate grows to `lr`.
 
     Attributes:
-        encoder: Flattens and scales observations.
         observation_dim: Numbers in an encoded observation.
         goal_dim: Numbers that networks are shown of the condition.
         action_dim: Numbers in an action as networks are shown it.
-        discrete: Whether actions are discrete.
         targets: Names of target networks, and of the networks that they follow.
 
     Raises:
         ValueError: If `goal` is unknown, or asks for a goal observation where the condition is a vector.
     """
 
+    actor: Actor
     goal_index: Tensor
-    tau = 0.0  # how far target networks move towards their online networks in an update
+    tau = 0.0  # target networks stay where they are
 
     def __init__(
         self,
@@ -55,9 +67,8 @@ class Agent(nn.Module):
         warmup: int = 0,
     ):
         super().__init__()
-        self.needs = needs
-        self.lr, self.batch_size, self.grad_clip = lr, batch_size, grad_clip
-        self.weight_decay, self.warmup = weight_decay, warmup
+        self.needs, self.lr, self.batch_size = needs, lr, batch_size
+        self.grad_clip, self.weight_decay, self.warmup = grad_clip, weight_decay, warmup
         self.targets: dict[str, str] = {}
         self.encoder = make_encoder(spaces.observation)
         self.observation_dim = self.encoder.dim
@@ -98,21 +109,12 @@ class Agent(nn.Module):
         return copy.deepcopy(getattr(self, name)).requires_grad_(False)
 
     def loss(self, batch: Batch, rng: Generator) -> LossResult:
-        """What is minimised in one update, and what is logged of it.
-
-        Args:
-            batch: Transitions, and what else `needs` names.
-            rng: For what the loss draws.
-        """
+        """What is minimised in one update, and what is logged of it. The loss draws from `rng` alone."""
         raise NotImplementedError
 
     @staticmethod
     def total(parts: Mapping[str, Tensor | LossResult]) -> LossResult:
-        """The sum of the parts of a loss.
-
-        Args:
-            parts: By names like `actor_loss`. Each is logged by its name, and its own info by `actor/<key>`.
-        """
+        """The sum of the parts of a loss. `actor_loss` is logged by that name, and its own info by `actor/<key>`."""
         results = {key: part if isinstance(part, LossResult) else LossResult(part, {}) for key, part in parts.items()}
         info = {key: result.loss.detach() for key, result in results.items()}
         for name, result in results.items():
@@ -122,26 +124,25 @@ class Agent(nn.Module):
     def act(self, observation: Any, condition: Tensor) -> Tensor:
         """Actions for observations [B, *shape] and conditions [B, ...]: [B, act_dim] in [-1, 1], or int64 [B].
 
-        An agent that needs windows is given a `Window` of the last states, actions and conditions instead of the
-        observations, each env's steps first; the newest action is still to come.
+        An agent that needs windows is given a `Window` in place of the observations. It holds the last states, actions
+        and conditions of each environment. The newest action is still to come.
         """
-        raise NotImplementedError
+        return self.actor.act(self.inputs(observation, condition))
 
 
 def shown_columns(goal: str, spaces: Spaces, observation_dim: int) -> list[int]:
     """The columns of the condition that `goal` asks for: of a flattened goal observation, or of a vector."""
     dim, columns = spaces.condition
-    match check_choice("goal", goal, GOALS):
-        case "nothing":
-            return []
-        case "observation" if columns is None:
-            raise ValueError(f"agent.goal: {goal!r} given, but the condition is a vector of {dim} and no observation")
-        case "observation":
-            return list(range(observation_dim))
-    return list(range(dim) if columns is None else columns)
+    if check_choice("goal", goal, ["world", "observation", "nothing"]) == "nothing":
+        return []
+    if goal == "world":
+        return list(range(dim) if columns is None else columns)
+    if columns is None:
+        raise ValueError(f"agent.goal: {goal!r} given, but the condition is a vector of {dim} and no observation")
+    return list(range(observation_dim))
 
 
-def goal_mixture(name: str, values: Mapping[str, Any]) -> GoalMixture:
+def goal_mixture(name: str, values: Goals) -> GoalMixture:
     """The mixture that the keyword `name` of an agent gives. Raises ValueError if its shares make no whole."""
     expected = set(GoalMixture._fields)
     if set(values) != expected:

@@ -10,44 +10,36 @@ are initialised as PyTorch does. With discrete actions, DDPG+BC follows sum_a pi
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from stitchrl.agents.agent import Agent, check_choice, goal_mixture
+from stitchrl.agents.agent import ACTOR_GOALS, Agent, Goals, Widths, check_choice, goal_mixture
 from stitchrl.agents.losses import advantage_weighted, ddpg_bc
 from stitchrl.agents.networks import Ensemble, frozen, make_actor
 from stitchrl.types import Batch, LossResult, Needs, Spaces
 
 VALUE_GOALS = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": 0.99}
-ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
 
 
 class CRL(Agent):
     """Contrastive reinforcement learning. With discrete actions the actor is categorical.
 
     Args:
-        spaces, lr, batch_size: See `Agent`.
-        hidden_dims: Widths of each MLP.
         goal: world or observation, as for `Agent`.
         latent_dim: Of phi and psi.
-        actor_loss: ddpgbc or awr.
-        alpha: Weight of cloning (ddpgbc), or inverse temperature of the advantage weights (awr).
-        value_goals, actor_goals: How goals are drawn.
     """
 
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (512, 512, 512),
+        hidden_dims: Widths = (512, 512, 512),
         goal: str = "world",
         latent_dim: int = 512,
         actor_loss: str = "ddpgbc",
         alpha: float = 0.1,
-        value_goals: Mapping[str, Any] = VALUE_GOALS,
-        actor_goals: Mapping[str, Any] = ACTOR_GOALS,
+        value_goals: Goals = VALUE_GOALS,
+        actor_goals: Goals = ACTOR_GOALS,
         lr: float = 3e-4,
         batch_size: int = 1024,
     ):
@@ -64,10 +56,8 @@ class CRL(Agent):
     def loss(self, batch: Batch, rng: Generator) -> LossResult:
         state, actions = self.encoder(batch.observations), self.encode_actions(batch.actions)
         value_goals = self.goal(batch.value_goals)
-        parts = {
-            "critic_loss": contrastive_loss(self.critic.all_pairs(torch.cat([state, actions], -1), value_goals)),
-            "actor_loss": self.actor_loss(batch, state, actions),
-        }
+        critic = contrastive_loss(self.critic.all_pairs(torch.cat([state, actions], -1), value_goals))
+        parts = {"critic_loss": critic, "actor_loss": self.actor_loss(batch, state, actions)}
         if self.actor_loss_name == "awr":
             parts["value_loss"] = contrastive_loss(self.value.all_pairs(state, value_goals))
         return self.total(parts)
@@ -87,14 +77,11 @@ class CRL(Agent):
         with frozen(self.critic):
             return ddpg_bc(self.actor.expected(output, smaller_q), error, self.alpha)
 
-    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
-        return self.actor.act(self.inputs(observation, condition))
-
 
 class Bilinear(nn.Module):
     """Ensemble of phi(x) . psi(g) / sqrt(latent_dim)."""
 
-    def __init__(self, input_dim: int, goal_dim: int, hidden_dims: Sequence[int], latent_dim: int):
+    def __init__(self, input_dim: int, goal_dim: int, hidden_dims: Widths, latent_dim: int):
         super().__init__()
         self.phi = Ensemble([input_dim, *hidden_dims, latent_dim], exact=False)
         self.psi = Ensemble([goal_dim, *hidden_dims, latent_dim], exact=False)

@@ -10,28 +10,21 @@ The condition of a step is a goal, or what at that step is left of the return (a
 Deviations: inputs are standardised. Steps are numbered inside the window: a spliced window has no time of its own.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Generator, Tensor, nn
 
-from stitchrl.agents.agent import Agent, goal_mixture
-from stitchrl.agents.networks import OutputLinear, cross_entropy, squared_error
+from stitchrl.agents.agent import FUTURE, Agent, Goals, goal_mixture
+from stitchrl.agents.networks import CategoricalActor, DeterministicActor, OutputLinear
 from stitchrl.types import Batch, LossResult, Needs, Spaces, Window
-
-FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
 
 
 class DT(Agent):
     """Decision transformer.
 
     Args:
-        spaces, goal, lr, weight_decay, warmup, grad_clip, batch_size: See `Agent`.
         window: Steps that the transformer sees in training.
         act_window: Steps that it sees when it acts; None: as many.
         width, blocks, heads, dropout: The transformer's.
-        actor_goals: How conditions are drawn.
     """
 
     def __init__(
@@ -44,7 +37,7 @@ class DT(Agent):
         blocks: int = 3,
         heads: int = 1,
         dropout: float = 0.1,
-        actor_goals: Mapping[str, Any] = FUTURE,
+        actor_goals: Goals = FUTURE,
         lr: float = 1e-3,
         weight_decay: float = 1e-4,
         warmup: int = 1000,
@@ -54,9 +47,8 @@ class DT(Agent):
         if window < 1:
             raise ValueError(f"agent.window: {window} given, a positive number expected")
         if act_window is not None and not 0 < act_window <= window:
-            raise ValueError(
-                f"agent.act_window: {act_window} given, at least 1 and at most the window of {window} expected"
-            )
+            expected = f"at least 1 and at most the window of {window} expected"
+            raise ValueError(f"agent.act_window: {act_window} given, {expected}")
         if width % heads:
             raise ValueError(f"agent.heads: {heads} given, a divisor of the width {width} expected")
         needs = Needs(goal_mixture("actor_goals", actor_goals), window=window, act_window=act_window)
@@ -70,14 +62,9 @@ class DT(Agent):
         self.last_norm, self.head = nn.LayerNorm(width), OutputLinear(width, self.action_dim)
 
     def loss(self, batch: Batch, rng: Generator) -> LossResult:
-        return self.total({"actor_loss": self.actor_loss(batch)})
-
-    def actor_loss(self, batch: Batch) -> Tensor:
-        """The mean error over the valid steps of all windows."""
-        window, output = batch.window, self.predict(batch.window)
-        explain = cross_entropy if self.discrete else squared_error
-        error = explain(output, window.actions)
-        return error[window.valid].mean()
+        kind = CategoricalActor if self.discrete else DeterministicActor
+        error = kind.explain(self.predict(batch.window), batch.window.actions)
+        return self.total({"actor_loss": error[batch.window.valid].mean()})
 
     def act(self, observation: Window, condition: Tensor) -> Tensor:
         newest = observation.valid.sum(1) - 1
@@ -85,20 +72,12 @@ class DT(Agent):
         return output.argmax(-1) if self.discrete else output
 
     def predict(self, window: Window) -> Tensor:
-        """The actions [B, K, act_dim], or logits of discrete ones, of each step.
-
-        Each follows from the conditions and states up to its own and the actions before it.
-        """
+        """The actions [B, K, act_dim] of all steps, or logits of discrete ones; none is told its own or a later one."""
         steps = self.embed_step.weight[: window.valid.shape[1]]
-        tokens = torch.stack(
-            [
-                self.embed_goal(self.goal(window.conditions)) + steps,
-                self.embed_observation(self.encoder(window.observations)) + steps,
-                self.embed_action(self.encode_actions(window.actions)) + steps,
-            ],
-            2,
-        ).flatten(1, 2)
-        hidden = self.dropout(self.first_norm(tokens))
+        asked = self.embed_goal(self.goal(window.conditions)) + steps
+        seen = self.embed_observation(self.encoder(window.observations)) + steps
+        done = self.embed_action(self.encode_actions(window.actions)) + steps
+        hidden = self.dropout(self.first_norm(torch.stack([asked, seen, done], 2).flatten(1, 2)))
         for block in self.blocks[:-1]:
             hidden = block(hidden)
         states = slice(1, None, 3)  # nothing is read from the others
@@ -113,13 +92,8 @@ class Block(nn.Module):
         super().__init__()
         self.heads, self.drop = heads, dropout
         self.norm, self.qkv, self.project = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 4 * width),
-            nn.GELU(),
-            nn.Linear(4 * width, width),
-            nn.Dropout(dropout),
-        )
+        wider, back = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.mlp = nn.Sequential(nn.LayerNorm(width), wider, nn.GELU(), back, nn.Dropout(dropout))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, wanted: slice = slice(None)) -> Tensor:

@@ -1,4 +1,4 @@
-"""Encoders: from observations of any shape to the vectors that networks are shown. They own all scaling."""
+"""Encoders turn observations of any shape into the vectors that networks are shown. They own all scaling."""
 
 import math
 
@@ -11,11 +11,7 @@ from stitchrl.scaling import mean_and_std
 
 
 class Encoder(nn.Module):
-    """Flattens observations and scales their numbers.
-
-    Attributes:
-        dim: Numbers in a flattened observation.
-    """
+    """Makes vectors [..., dim] of observations [..., *shape]: flattens them and scales their `dim` numbers."""
 
     def __init__(self, space: Box):
         super().__init__()
@@ -35,10 +31,7 @@ class Encoder(nn.Module):
 
 
 class Standardise(Encoder):
-    """Subtracts the mean and divides by the standard deviation of each column of the training observations.
-
-    A column that is constant in them is shifted and not scaled.
-    """
+    """Subtracts each column's mean in the training observations, and divides by its deviation unless that is zero."""
 
     mean: Tensor
     std: Tensor
@@ -58,19 +51,18 @@ class Standardise(Encoder):
         self.std.copy_(std)
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Vectors [..., dim] of observations [..., *shape]."""
         return (self.flatten(observations) - self.mean) / self.std
 
 
 class Identity(Encoder):
-    """Divides whole numbers by the largest value that the space allows: planes of 0 and 1 stay as they are."""
+    """Divides whole numbers by the largest value that the space allows. Planes of 0 and 1 stay as they are."""
 
     high: Tensor
 
     def __init__(self, space: Box):
         super().__init__(space)
-        high = np.maximum(space.high.flatten().astype(np.float32), 1)
-        self.register_buffer("high", torch.from_numpy(high), persistent=False)
+        high = torch.from_numpy(np.maximum(space.high.flatten().astype(np.float32), 1))
+        self.register_buffer("high", high, persistent=False)
 
     @property
     def unit(self) -> Tensor:
@@ -80,7 +72,6 @@ class Identity(Encoder):
         return super().flatten(observations).to(self.high.dtype)
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Vectors [..., dim] of observations [..., *shape]."""
         return self.flatten(observations) / self.high
 
 

@@ -6,27 +6,23 @@ or a return that is collected from there on (RvS-R). A deterministic actor has t
 Deviations: inputs are standardised.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
-from stitchrl.agents.agent import Agent, check_choice, check_columns, goal_mixture
+from stitchrl.agents.agent import FUTURE, Agent, Goals, Widths, check_choice, check_columns, goal_mixture
 from stitchrl.agents.encoders import Standardise
 from stitchrl.agents.networks import ACTORS, make_actor
 from stitchrl.types import Batch, LossResult, Needs, Spaces
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
-FUTURE = {"current": 0.0, "trajectory": 1.0, "random": 0.0, "discount": None}
 
 
 class GCBC(Agent):
     """Conditioned behavioural cloning. With discrete actions the actor is categorical.
 
     Args:
-        spaces, goal, lr, grad_clip, batch_size: See `Agent`.
-        hidden_dims: Widths of the MLP.
         activation: relu or gelu.
         actor: deterministic (squared error), gaussian or mixture (likelihood).
         orientation: Columns of a quaternion (w, x, y, z) that says how the body stands. With it the network is shown
@@ -34,23 +30,18 @@ class GCBC(Agent):
             goal lies in the world.
         hidden_columns: Of the observation, which the network is not shown. Without its velocity, a body's momentum does
             not tell where it was going.
-        actor_goals: How conditions are drawn.
-
-    Raises:
-        ValueError: For `orientation` without a goal of two columns or more, and for `orientation` and `hidden_columns`
-            where observations are whole numbers.
     """
 
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (1024, 1024),
+        hidden_dims: Widths = (1024, 1024),
         activation: str = "relu",
         actor: str = "deterministic",
         goal: str = "world",
         orientation: Sequence[int] | None = None,
         hidden_columns: Sequence[int] = (),
-        actor_goals: Mapping[str, Any] = FUTURE,
+        actor_goals: Goals = FUTURE,
         lr: float = 1e-3,
         grad_clip: float | None = 0.25,
         batch_size: int = 256,
@@ -76,11 +67,7 @@ class GCBC(Agent):
         return self.total({"actor_loss": self.actor_loss(batch)})
 
     def actor_loss(self, batch: Batch) -> Tensor:
-        """The mean of -log pi(a | s, g), or of the squared error."""
         return self.actor.loss(self.inputs(batch.observations, batch.goals), batch.actions).mean()
-
-    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
-        return self.actor.act(self.inputs(observation, condition))
 
     def inputs(self, observation: Tensor, condition: Tensor) -> Tensor:
         """What the network is shown: [B, shown columns + goal_dim], and two more with `orientation`."""

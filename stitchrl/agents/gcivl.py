@@ -7,44 +7,28 @@ with A = V(s', g) - V(s, g).
 Deviations: GELU is exact, layer norms add 1e-5, and weights are initialised as PyTorch does.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
-from stitchrl.agents.agent import Agent, check_share, goal_mixture
-from stitchrl.agents.losses import advantage_weighted
+from stitchrl.agents.agent import ACTOR_GOALS, VALUE_GOALS, Agent, Goals, Widths, check_share, goal_mixture
+from stitchrl.agents.losses import advantage_weighted, implicit_value
 from stitchrl.agents.networks import Ensemble, make_actor
 from stitchrl.types import Batch, LossResult, Needs, Spaces
 
-VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.99}
-ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
-
 
 class GCIVL(Agent):
-    """Goal-conditioned implicit value learning. With discrete actions the actor is categorical.
-
-    Args:
-        spaces, goal, lr, batch_size: See `Agent`.
-        hidden_dims: Widths of each MLP.
-        discount: For each step.
-        expectile: Of the value regression.
-        alpha: Inverse temperature of the advantage weights.
-        value_goals, actor_goals: How goals are drawn.
-        tau: How far target networks move in an update.
-    """
+    """GCIVL with the keywords of `Agent`; `alpha` is as in awr. With discrete actions the actor is categorical."""
 
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (512, 512, 512),
+        hidden_dims: Widths = (512, 512, 512),
         goal: str = "world",
         discount: float = 0.99,
         expectile: float = 0.9,
         alpha: float = 10.0,
-        value_goals: Mapping[str, Any] = VALUE_GOALS,
-        actor_goals: Mapping[str, Any] = ACTOR_GOALS,
+        value_goals: Goals = VALUE_GOALS,
+        actor_goals: Goals = ACTOR_GOALS,
         tau: float = 0.005,
         lr: float = 3e-4,
         batch_size: int = 1024,
@@ -62,23 +46,14 @@ class GCIVL(Agent):
         return self.total({"value_loss": self.value_loss(batch), "actor_loss": self.actor_loss(batch)})
 
     def value_loss(self, batch: Batch) -> LossResult:
-        """Expectile regression. Each network has its own target; the sign of the advantage is both networks'."""
         now, following = (self.inputs(s, batch.value_goals) for s in (batch.observations, batch.next_observations))
-        reward = batch.value_reached.float() - 1
-        discount = self.discount * (~batch.value_reached).float()
         with torch.no_grad():
             next_value, value = self.target_value(torch.cat([following, now])).squeeze(-1).chunk(2, 1)
-            advantage = reward + discount * next_value.amin(0) - value.mean(0)
-            target = reward + discount * next_value
-        weight = torch.where(advantage >= 0, self.expectile, 1 - self.expectile)
         online = self.value(now).squeeze(-1)
-        return LossResult((weight * (target - online).square()).mean(1).sum(), {"mean": online.detach().mean()})
+        return implicit_value(online, next_value, value, batch.value_reached, self.discount, self.expectile)
 
     def actor_loss(self, batch: Batch) -> LossResult:
         now, following = (self.inputs(s, batch.goals) for s in (batch.observations, batch.next_observations))
         with torch.no_grad():
             next_value, value = self.value(torch.cat([following, now])).squeeze(-1).mean(0).chunk(2)
         return advantage_weighted(next_value - value, self.alpha, self.actor.loss(now, batch.actions))
-
-    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
-        return self.actor.act(self.inputs(observation, condition))

@@ -7,14 +7,13 @@ body and its goal are, and not how the body moves. So they teach it the way, and
 Deviations: both policies are deterministic, and the high one predicts an offset from the goal's columns alone.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
 
-from stitchrl.agents.agent import check_choice
-from stitchrl.agents.gcbc import FUTURE, GCBC
+from stitchrl.agents.agent import FUTURE, Goals, Widths, check_choice
+from stitchrl.agents.gcbc import GCBC
 from stitchrl.agents.networks import mlp
 from stitchrl.types import Batch, LossResult, Spaces
 
@@ -23,37 +22,27 @@ class HGCBC(GCBC):
     """Hierarchical cloning. With discrete actions the low policy is categorical.
 
     Args:
-        spaces, lr, grad_clip, batch_size: See `Agent`.
         hidden_dims, orientation: The low policy's, as GCBC's.
         high_dims: Widths of the high policy's MLP.
         goal: world or observation, as for `Agent`.
-        subgoal_steps: How far ahead subgoals lie.
-        actor_goals: How goals are drawn.
     """
 
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (1024, 1024),
-        high_dims: Sequence[int] = (256, 256),
+        hidden_dims: Widths = (1024, 1024),
+        high_dims: Widths = (256, 256),
         goal: str = "world",
         orientation: Sequence[int] | None = None,
         subgoal_steps: int = 25,
-        actor_goals: Mapping[str, Any] = FUTURE,
+        actor_goals: Goals = FUTURE,
         lr: float = 1e-3,
         grad_clip: float | None = 0.25,
         batch_size: int = 256,
     ):
         check_choice("goal", goal, ["world", "observation"])
         super().__init__(
-            spaces,
-            hidden_dims,
-            goal=goal,
-            orientation=orientation,
-            actor_goals=actor_goals,
-            lr=lr,
-            grad_clip=grad_clip,
-            batch_size=batch_size,
+            spaces, hidden_dims, "relu", "deterministic", goal, orientation, (), actor_goals, lr, grad_clip, batch_size
         )
         self.needs = self.needs._replace(subgoal_steps=subgoal_steps)
         self.high = mlp([2 * self.goal_dim, *high_dims, self.goal_dim])

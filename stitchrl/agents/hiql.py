@@ -8,40 +8,29 @@ Deviations: phi has a target copy. GELU is exact, layer norms add 1e-5, and weig
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
 
-from stitchrl.agents.agent import Agent, check_share, goal_mixture
-from stitchrl.agents.losses import advantage_weighted
+from stitchrl.agents.agent import ACTOR_GOALS, VALUE_GOALS, Agent, Goals, Widths, check_share, goal_mixture
+from stitchrl.agents.losses import advantage_weighted, implicit_value
 from stitchrl.agents.networks import Ensemble, GaussianActor, make_actor, mlp
 from stitchrl.types import Batch, LossResult, Needs, Spaces
-
-VALUE_GOALS = {"current": 0.2, "trajectory": 0.5, "random": 0.3, "discount": 0.99}
-ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
 
 
 class HIQL(Agent):
     """Hierarchical implicit Q-learning. With discrete actions the low policy is categorical.
 
     Args:
-        spaces, goal, lr, batch_size: See `Agent`.
-        hidden_dims: Widths of each MLP.
-        discount: For each step.
-        expectile: Of the value regression.
         low_alpha, high_alpha: Inverse temperatures of the two policies' advantage weights.
-        subgoal_steps: How far ahead subgoals lie.
         rep_dim: Of the representation phi.
-        value_goals, actor_goals: How goals are drawn.
-        tau: How far target networks move in an update.
     """
 
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (512, 512, 512),
+        hidden_dims: Widths = (512, 512, 512),
         goal: str = "world",
         discount: float = 0.99,
         expectile: float = 0.7,
@@ -49,8 +38,8 @@ class HIQL(Agent):
         high_alpha: float = 3.0,
         subgoal_steps: int = 25,
         rep_dim: int = 10,
-        value_goals: Mapping[str, Any] = VALUE_GOALS,
-        actor_goals: Mapping[str, Any] = ACTOR_GOALS,
+        value_goals: Goals = VALUE_GOALS,
+        actor_goals: Goals = ACTOR_GOALS,
         tau: float = 0.005,
         lr: float = 3e-4,
         batch_size: int = 1024,
@@ -69,12 +58,8 @@ class HIQL(Agent):
         self.high_actor = GaussianActor([*dims, rep_dim])
 
     def loss(self, batch: Batch, rng: Generator) -> LossResult:
-        parts = {
-            "value_loss": self.value_loss(batch),
-            "low_actor_loss": self.low_actor_loss(batch),
-            "high_actor_loss": self.high_actor_loss(batch),
-        }
-        return self.total(parts)
+        low, high = self.low_actor_loss(batch), self.high_actor_loss(batch)
+        return self.total({"value_loss": self.value_loss(batch), "low_actor_loss": low, "high_actor_loss": high})
 
     def represent(self, observation: Tensor, goal: Tensor, target: bool = False) -> Tensor:
         """phi(state, goal) [B, rep_dim] at length sqrt(rep_dim)."""
@@ -96,18 +81,10 @@ class HIQL(Agent):
         return self.values(torch.cat([first, second]), torch.cat([goal, goal]), target).chunk(2, 1)
 
     def value_loss(self, batch: Batch) -> LossResult:
-        """Expectile regression. Each network has its own target; the sign of the advantage is both networks'."""
-        reward = batch.value_reached.float() - 1
-        discount = self.discount * (~batch.value_reached).float()
-        with torch.no_grad():
-            next_value, now = self.values_of_both(
-                batch.next_observations, batch.observations, batch.value_goals, target=True
-            )
-            advantage = reward + discount * next_value.amin(0) - now.mean(0)
-            target = reward + discount * next_value
-        weight = torch.where(advantage >= 0, self.expectile, 1 - self.expectile)
-        online = self.values(batch.observations, batch.value_goals)
-        return LossResult((weight * (target - online).square()).mean(1).sum(), {"mean": online.detach().mean()})
+        goals = batch.value_goals
+        following, now = self.values_of_both(batch.next_observations, batch.observations, goals, target=True)
+        online = self.values(batch.observations, goals)
+        return implicit_value(online, following, now, batch.value_reached, self.discount, self.expectile)
 
     def low_actor_loss(self, batch: Batch) -> LossResult:
         with torch.no_grad():

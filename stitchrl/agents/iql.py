@@ -8,13 +8,11 @@ Deviations: critics have GELU and layer norm. The actor has GELU and a fixed sta
 losses share an optimiser step. Episodes end by time limits alone, so every step bootstraps.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Generator, Tensor
 
-from stitchrl.agents.agent import Agent, check_share
-from stitchrl.agents.losses import advantage_weighted
+from stitchrl.agents.agent import Agent, Widths, check_share
+from stitchrl.agents.losses import advantage_weighted, expectile_regression
 from stitchrl.agents.networks import Ensemble, make_actor, mlp
 from stitchrl.types import Batch, GoalMixture, LossResult, Needs, Spaces
 
@@ -23,18 +21,13 @@ class IQL(Agent):
     """Implicit Q-learning. With discrete actions the actor is categorical.
 
     Args:
-        spaces, lr, batch_size: See `Agent`.
-        hidden_dims: Widths of each MLP.
-        discount: For each step.
-        expectile: Of the value regression.
         beta: Inverse temperature of the advantage weights.
-        tau: How far target networks move in an update.
     """
 
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (256, 256),
+        hidden_dims: Widths = (256, 256),
         discount: float = 0.99,
         expectile: float = 0.7,
         beta: float = 3.0,
@@ -56,27 +49,15 @@ class IQL(Agent):
         state, actions = self.encoder(batch.observations), self.encode_actions(batch.actions)
         with torch.no_grad():
             q = self.target_critic(torch.cat([state, actions], -1)).squeeze(-1).amin(0)
-        value = self.value(state).squeeze(-1)
+            target = batch.rewards + self.discount * self.value(self.encoder(batch.next_observations)).squeeze(-1)
+        value, critic = self.value(state).squeeze(-1), self.critic(torch.cat([state, actions], -1)).squeeze(-1)
         advantage = q - value
         parts = {
-            "value_loss": LossResult(self.value_loss(advantage), {"mean": value.detach().mean()}),
-            "critic_loss": self.critic_loss(state, actions, batch),
+            "value_loss": expectile_regression(value, q, advantage, self.expectile),
+            "critic_loss": LossResult((target - critic).square().mean(1).sum(), {"mean": critic.detach().mean()}),
             "actor_loss": advantage_weighted(advantage, self.beta, self.actor.loss(state, batch.actions)),
         }
         return self.total(parts)
-
-    def value_loss(self, advantage: Tensor) -> Tensor:
-        """Expectile regression."""
-        weight = torch.where(advantage >= 0, self.expectile, 1 - self.expectile)
-        return (weight * advantage.square()).mean()
-
-    def critic_loss(self, state: Tensor, actions: Tensor, batch: Batch) -> LossResult:
-        """The squared error of both critics."""
-        with torch.no_grad():
-            following = self.value(self.encoder(batch.next_observations)).squeeze(-1)
-            target = batch.rewards + self.discount * following
-        q = self.critic(torch.cat([state, actions], -1)).squeeze(-1)
-        return LossResult((target - q).square().mean(1).sum(), {"mean": q.detach().mean()})
 
     def act(self, observation: Tensor, condition: Tensor) -> Tensor:
         return self.actor.act(self.encoder(observation))

@@ -34,13 +34,7 @@ class OutputLinear(nn.Linear):
 
 
 def mlp(dims: Sequence[int], activation: type[nn.Module] = nn.GELU, layer_norm: bool = False) -> nn.Sequential:
-    """A network whose last layer is linear.
-
-    Args:
-        dims: Widths of input, hidden layers and output.
-        activation: Of the hidden layers.
-        layer_norm: Whether layer norm follows each activation.
-    """
+    """A network of these widths, from input to output. Its last layer is linear. A layer norm follows an activation."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(dims[:-1]):
         layers += [nn.Linear(fan_in, fan_out), activation(), *([nn.LayerNorm(fan_out)] if layer_norm else [])]
@@ -48,14 +42,11 @@ def mlp(dims: Sequence[int], activation: type[nn.Module] = nn.GELU, layer_norm: 
 
 
 class Ensemble(nn.Module):
-    """Two MLPs of one shape with GELU and layer norm, as OGBench's critics are.
+    """Two MLPs of one shape with GELU and layer norm, as OGBench's critics are. dims: see `mlp`.
 
     Their parameters are stacked, which spares the optimiser half of the tensors. They are evaluated one after the
-    other, so that activations stay in the cache. A batched product was slower (benchmarks/speed.py).
-
-    Args:
-        dims: Widths of input, hidden layers and output.
-        exact: Whether the last layer stays in float32 under autocast, as OutputLinear does.
+    other, so that activations stay in the cache. A batched product was slower (benchmarks/speed.py). With `exact` the
+    last layer stays in float32 under autocast, as OutputLinear does.
     """
 
     def __init__(self, dims: Sequence[int], exact: bool = True):
@@ -95,23 +86,24 @@ class Ensemble(nn.Module):
 
 
 class Actor(nn.Module):
-    """A policy: an MLP whose output says which actions are likely. Subclasses say how.
+    """A policy: an MLP whose output says which actions are likely. Subclasses say how. dims: see `mlp`."""
 
-    Args:
-        dims: Widths of input, hidden layers and action.
-        activation: Of the hidden layers.
-    """
+    near_zero = False  # whether the last layer is scaled down, so that outputs begin near zero (as in OGBench)
 
     def __init__(self, dims: Sequence[int], activation: type[nn.Module] = nn.GELU):
         super().__init__()
         self.net = mlp(dims, activation)
+        if self.near_zero:
+            with torch.no_grad():
+                for parameter in self.net[-1].parameters():
+                    parameter.mul_(0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         """The network's output [B, ...] for inputs x [B, dims[0]]; of most actors it is the action [B, act_dim]."""
         return self.net(x)
 
     def explain(self, output: Tensor, actions: Tensor) -> Tensor:
-        """How badly [B] an output of the network explains actions."""
+        """How badly [...] outputs explain actions [..., act_dim], or numbers of actions (int64) [...]."""
         raise NotImplementedError
 
     def loss(self, x: Tensor, actions: Tensor) -> Tensor:
@@ -123,12 +115,7 @@ class Actor(nn.Module):
         return self(x).clamp(-1, 1)
 
     def expected(self, output: Tensor, q: Callable[[Tensor], Tensor]) -> Tensor:
-        """The value [B] of what an output of the network does.
-
-        Args:
-            output: Of the network.
-            q: The values [B] of actions as critics are shown them [B, act_dim].
-        """
+        """The value [B] of what an output of the network does. q: values [B] of encoded actions [B, act_dim]."""
         return q(output.clamp(-1, 1))
 
 
@@ -138,8 +125,9 @@ class DeterministicActor(Actor):
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x).tanh()
 
-    def explain(self, output: Tensor, actions: Tensor) -> Tensor:
-        return squared_error(output, actions)
+    @staticmethod
+    def explain(output: Tensor, actions: Tensor) -> Tensor:
+        return (output - actions).square().mean(-1)
 
 
 class GaussianActor(Actor):
@@ -148,9 +136,7 @@ class GaussianActor(Actor):
     It acts by its mean. Its loss is the negative log-likelihood.
     """
 
-    def __init__(self, dims: Sequence[int], activation: type[nn.Module] = nn.GELU):
-        super().__init__(dims, activation)
-        begin_near_zero(self.net)
+    near_zero = True
 
     def explain(self, output: Tensor, actions: Tensor) -> Tensor:
         return 0.5 * ((output - actions).square() + math.log(2 * math.pi)).sum(-1)
@@ -188,12 +174,11 @@ class MixtureActor(Actor):
 class CategoricalActor(Actor):
     """A softmax over discrete actions, from an MLP's logits [B, n]. It acts by the likeliest action."""
 
-    def __init__(self, dims: Sequence[int], activation: type[nn.Module] = nn.GELU):
-        super().__init__(dims, activation)
-        begin_near_zero(self.net)
+    near_zero = True
 
-    def explain(self, output: Tensor, actions: Tensor) -> Tensor:
-        return cross_entropy(output, actions)
+    @staticmethod
+    def explain(output: Tensor, actions: Tensor) -> Tensor:
+        return -output.log_softmax(-1).gather(-1, actions[..., None]).squeeze(-1)
 
     def act(self, x: Tensor) -> Tensor:
         return self(x).argmax(-1)
@@ -206,41 +191,13 @@ class CategoricalActor(Actor):
         return (output.softmax(-1) * values).sum(-1)
 
 
-def begin_near_zero(net: nn.Sequential) -> None:
-    """Scale the last layer down, so that actions or logits begin near zero (as in OGBench)."""
-    with torch.no_grad():
-        for parameter in net[-1].parameters():
-            parameter.mul_(0.01)
-
-
-def squared_error(output: Tensor, actions: Tensor) -> Tensor:
-    """The mean squared error [...] of actions [..., act_dim]."""
-    return (output - actions).square().mean(-1)
-
-
-def cross_entropy(logits: Tensor, actions: Tensor) -> Tensor:
-    """The negative log-likelihood [...] of actions [...] (int64) under a softmax of logits [..., n]."""
-    return -logits.log_softmax(-1).gather(-1, actions[..., None]).squeeze(-1)
-
-
-ACTORS: dict[str, type[Actor]] = {
-    "deterministic": DeterministicActor,
-    "gaussian": GaussianActor,
-    "mixture": MixtureActor,
-}
+ACTORS = {"deterministic": DeterministicActor, "gaussian": GaussianActor, "mixture": MixtureActor}
 
 
 def make_actor(kind: str, dims: Sequence[int], action: Box | Discrete, activation: type[nn.Module] = nn.GELU) -> Actor:
-    """The actor of a kind in `ACTORS`; whatever the kind, a `CategoricalActor` where actions are discrete.
+    """The actor of a kind in `ACTORS`. For discrete actions it is a `CategoricalActor`, whatever the kind.
 
-    Args:
-        kind: A key of `ACTORS`.
-        dims: Widths of input and hidden layers.
-        action: The space of actions.
-        activation: Of the hidden layers.
-
-    Raises:
-        ValueError: If a mixture is asked for and actions are discrete. A softmax has several modes by itself.
+    dims: widths of input and hidden layers. Raises ValueError if a mixture is asked for and actions are discrete.
     """
     if isinstance(action, Box):
         return ACTORS[kind]([*dims, action.shape[0]], activation)

@@ -9,19 +9,17 @@ Deviations: GELU is exact, layer norms add 1e-5, and weights are initialised as 
 is shown one-hot vectors, and DDPG+BC follows the mean over pi(a|s, g).
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from stitchrl.agents.agent import Agent, check_choice, goal_mixture
+from stitchrl.agents.agent import ACTOR_GOALS, Agent, Goals, Widths, check_choice, goal_mixture
 from stitchrl.agents.losses import advantage_weighted, ddpg_bc
 from stitchrl.agents.networks import frozen, make_actor, mlp
 from stitchrl.types import Batch, LossResult, Needs, Spaces
 
 VALUE_GOALS = {"current": 0.0, "trajectory": 0.0, "random": 1.0, "discount": None}
-ACTOR_GOALS = {"current": 0.0, "trajectory": 0.5, "random": 0.5, "discount": None}
 COMPONENT_DIM = 8  # latent dimensions in a component of the quasimetric
 
 
@@ -31,25 +29,20 @@ class QRL(Agent):
     It is always shown the whole goal observation: the quasimetric needs one space for states and goals.
 
     Args:
-        spaces, lr, batch_size: See `Agent`.
-        hidden_dims: Widths of each MLP.
         latent_dim: Of the quasimetric's space, a multiple of 8.
         eps: How far steps may be longer than 1, squared.
-        actor_loss: ddpgbc or awr.
-        alpha: Weight of cloning (ddpgbc), or inverse temperature of the advantage weights (awr).
-        value_goals, actor_goals: How goals are drawn.
     """
 
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (512, 512, 512),
+        hidden_dims: Widths = (512, 512, 512),
         latent_dim: int = 512,
         eps: float = 0.05,
         actor_loss: str = "ddpgbc",
         alpha: float = 0.003,
-        value_goals: Mapping[str, Any] = VALUE_GOALS,
-        actor_goals: Mapping[str, Any] = ACTOR_GOALS,
+        value_goals: Goals = VALUE_GOALS,
+        actor_goals: Goals = ACTOR_GOALS,
         lr: float = 3e-4,
         batch_size: int = 1024,
     ):
@@ -73,7 +66,9 @@ class QRL(Agent):
             "actor_loss": self.actor_loss(batch, state.detach(), following.detach()),
         }
         if self.actor_loss_name == "ddpgbc":
-            parts["dynamics_loss"] = self.dynamics_loss(state, self.encode_actions(batch.actions), following)
+            predicted = self.predict(state, self.encode_actions(batch.actions))
+            both_ways = self.distance(following, predicted) + self.distance(predicted, following)
+            parts["dynamics_loss"] = both_ways.mean() / 2
         return self.total(parts)
 
     def embed(self, observation: Tensor) -> Tensor:
@@ -87,17 +82,8 @@ class QRL(Agent):
         step = (self.distance(state, following) - 1).relu().square().mean()
         multiplier = self.log_multiplier.exp()
         loss = apart + multiplier.detach() * step + multiplier * (self.eps - step.detach())
-        info = {
-            "distance_mean": distance.detach().mean(),
-            "step_excess": step.detach(),
-            "multiplier": multiplier.detach(),
-        }
-        return LossResult(loss, info)
-
-    def dynamics_loss(self, state: Tensor, action: Tensor, following: Tensor) -> Tensor:
-        """The distance of predicted from following states, in both directions."""
-        predicted = self.predict(state, action)
-        return (self.distance(following, predicted) + self.distance(predicted, following)).mean() / 2
+        info = {"distance_mean": distance.mean(), "step_excess": step, "multiplier": multiplier}
+        return LossResult(loss, {key: value.detach() for key, value in info.items()})
 
     def predict(self, latent: Tensor, action: Tensor) -> Tensor:
         """The latent state [B, latent_dim] after an action [B, action_dim]."""
@@ -115,9 +101,6 @@ class QRL(Agent):
         with frozen(self.dynamics, self.distance):
             q = self.actor.expected(output, lambda action: -self.distance(self.predict(state, action), goal))
             return ddpg_bc(q, error, self.alpha)
-
-    def act(self, observation: Tensor, condition: Tensor) -> Tensor:
-        return self.actor.act(self.inputs(observation, condition))
 
 
 class IQE(nn.Module):
@@ -142,7 +125,7 @@ class UnionLength(torch.autograd.Function):
     """The length [...] of the union of intervals [x_i, max(x_i, y_i)] with ends x, y [..., intervals].
 
     It is the sum of the ends of the union's pieces minus the sum of their beginnings, so its derivatives are 1, 0 and
-    -1: written down here, since automatic differentiation of a sort and a running maximum costs more than all the rest.
+    -1. They are written down, since automatic differentiation of a sort and a running maximum costs more than the rest.
     """
 
     @staticmethod

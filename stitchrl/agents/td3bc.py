@@ -10,12 +10,10 @@ categorical and follows sum_a pi(a|s) Q(s, a), cloning is its cross-entropy, and
 action without noise.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Generator, Tensor, nn
 
-from stitchrl.agents.agent import Agent, check_share
+from stitchrl.agents.agent import Agent, Widths, check_share
 from stitchrl.agents.networks import Ensemble, frozen, make_actor
 from stitchrl.types import Batch, GoalMixture, LossResult, Needs, Spaces
 
@@ -24,14 +22,10 @@ class TD3BC(Agent):
     """TD3+BC.
 
     Args:
-        spaces, lr, batch_size: See `Agent`.
-        hidden_dims: Widths of each MLP.
-        discount: For each step.
         alpha: Weight of Q, whose mean size is made 1, beside cloning.
         policy_noise, noise_clip: Standard deviation of the noise on the target actor's action, and its bound. Discrete
             actions have none.
         policy_delay: Updates for one of the actor's.
-        tau: How far target networks move in an update.
     """
 
     updates: Tensor
@@ -39,7 +33,7 @@ class TD3BC(Agent):
     def __init__(
         self,
         spaces: Spaces,
-        hidden_dims: Sequence[int] = (256, 256),
+        hidden_dims: Widths = (256, 256),
         discount: float = 0.99,
         alpha: float = 2.5,
         policy_noise: float = 0.2,

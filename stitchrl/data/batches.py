@@ -25,27 +25,18 @@ class Relabels(Protocol):
 
 
 class BatchSampler:
-    """Draws what the agent needs.
+    """Draws what the agent needs. Raises ValueError if the episodes or other needs rule it out.
 
-    The goals' paths have a generator of their own. So with one seed another trajectory sampler changes trajectory goals
-    alone, and neither rows nor current and random goals.
+    Paths have a generator of their own. So another trajectory sampler changes trajectory goals alone, with one seed:
+    neither rows nor current and random goals.
 
-    Args:
-        episodes: What is drawn from.
-        sample_path: The trajectory sampler, bound to these episodes.
-        needs: The agent's.
-        seed: Of the batches.
-        relabelling: Makes conditions of paths.
-
-    Raises:
-        ValueError: The episodes or other needs rule out what is needed.
+    sample_path: the trajectory sampler, bound to these episodes. relabelling: makes conditions of paths.
     """
 
     def __init__(self, episodes: Episodes, sample_path: Sample, needs: Needs, seed: int, relabelling: Relabels):
-        if needs.window is not None and needs.window > int(episodes.lengths.max()):
-            raise ValueError(
-                f"agent.window: {needs.window} given, but the longest episode has {int(episodes.lengths.max())} steps"
-            )
+        longest = int(episodes.lengths.max())
+        if needs.window is not None and needs.window > longest:
+            raise ValueError(f"agent.window: {needs.window} given, but the longest episode has {longest} steps")
         if needs.subgoal_steps is not None and needs.subgoal_steps < 1:
             raise ValueError(f"agent.subgoal_steps: {needs.subgoal_steps} given, a positive number expected")
         if needs.window is not None and needs.actor_goals.trajectory < 1:
@@ -77,11 +68,7 @@ class BatchSampler:
         batch = Batch(take(observations, rows), take(actions, rows), None, conditions)
         if self.needs.value_goals is not None:
             _, value_goals, _ = self._goals(rows, self.needs.value_goals)
-            batch = batch._replace(
-                next_observations=take(observations, rows + 1),
-                value_goals=take(observations, value_goals),
-                value_reached=value_goals == rows,
-            )
+            batch = batch._replace(value_goals=take(observations, value_goals), value_reached=value_goals == rows)
         if self.needs.subgoal_steps is not None:
             low = torch.minimum(rows + self.needs.subgoal_steps, take(self.episodes.ends, rows))
             on_path = path.ahead(torch.tensor([self.needs.subgoal_steps], device=rows.device)).squeeze(1)
@@ -91,9 +78,9 @@ class BatchSampler:
             batch = batch._replace(window=self._window(path, conditions, self.needs.window))
         if self.needs.rewards:
             assert self.episodes.rewards is not None
-            batch = batch._replace(
-                next_observations=take(observations, rows + 1), rewards=take(self.episodes.rewards, rows)
-            )
+            batch = batch._replace(rewards=take(self.episodes.rewards, rows))
+        if self.needs.rewards or self.needs.value_goals is not None:
+            batch = batch._replace(next_observations=take(observations, rows + 1))
         return batch
 
     def _window(self, path: GoalPath, conditions: Tensor, steps: int) -> Window:
@@ -103,7 +90,7 @@ class BatchSampler:
         return Window(take(self.episodes.observations, at), take(self.episodes.actions, at), ahead <= last, asked)
 
     def _goals(self, rows: Tensor, mixture: GoalMixture) -> tuple[GoalPath, Tensor, Tensor]:
-        """The paths to trajectory goals, the rows [B] of the goals after all, and which [B] of them are random."""
+        """Paths to trajectory goals, the rows [B] of the goals that are taken, and which [B] of these are random."""
         path = self.sample_path(rows, mixture.discount, self._path_rng)
         kind = torch.rand(len(rows), generator=self._rng, device=rows.device)
         anywhere = self._any(len(self.episodes), len(rows))

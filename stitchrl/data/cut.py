@@ -11,26 +11,15 @@ from stitchrl.types import Task
 
 
 def cut(
-    episodes: Episodes,
-    piece: int,
-    tasks: Sequence[Task],
-    rng: np.random.Generator,
-    achieved: np.ndarray,
+    episodes: Episodes, piece: int, tasks: Sequence[Task], rng: np.random.Generator, achieved: np.ndarray
 ) -> tuple[Episodes, np.ndarray]:
-    """Episodes cut into pieces at random phase, so that no piece holds both ends of any task.
+    """Episodes cut at random phase into pieces of `piece` steps, so that none holds both ends of any task.
 
     A piece that still does is cut again, half way between the ends. The state at a cut ends one piece and begins the
     next, so every transition is kept, once.
 
-    Args:
-        episodes: What is cut.
-        piece: Steps in a piece.
-        tasks: Whose starts and goals no piece may hold both of.
-        rng: Of the phase.
-        achieved: [N, D] achieved goals of all rows.
-
-    Returns:
-        The pieces, and the number [pieces] of the episode that each was cut from.
+    rng: of the phase. achieved: [N, D] of all rows. Returns the pieces, and the number [pieces] of the episode that
+    each was cut from. ValueError if no cut can part a task's ends.
     """
     points = achieved.astype(np.float64)
     marks = [np.where(task.start.contains(points), 1, 0) + np.where(task.goal.contains(points), 2, 0) for task in tasks]
@@ -67,9 +56,8 @@ def _part(first: int, last: int, tasks: Sequence[Task], marks: Sequence[np.ndarr
         if len(changes):
             before, after = int(visits[changes[0]]), int(visits[changes[0] + 1])
             if after == before + 1:
-                raise ValueError(
-                    f"task {task.name}: row {before} steps from one region into the other, no cut parts them"
-                )
+                steps = f"row {before} steps from one region into the other"
+                raise ValueError(f"task {task.name}: {steps}, no cut parts them")
             middle = (before + after) // 2
             return _part(first, middle, tasks, marks) + _part(middle, last, tasks, marks)
     return [(first, last)]

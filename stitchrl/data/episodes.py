@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NO_ACTION = -1  # stands for the action that an episode's last row has not, where actions are whole numbers
+NO_ACTION = -1  # what an episode's last row has for an action where actions are whole numbers
+Info = Mapping[str, Tensor]
+Arrays = Sequence[np.ndarray]
 
 
 class Episodes:
@@ -16,8 +18,8 @@ class Episodes:
 
     Attributes:
         observations: [N, *shape] in their own dtype.
-        actions: [N, ...] float32, or int64 where they are discrete. On each episode's last row, where no action was
-            taken, they are NaN or `NO_ACTION`: misuse is loud.
+        actions: [N, ...] float32, or int64 where they are discrete. On each episode's last row no action was taken.
+            There they are NaN or `NO_ACTION`, so that misuse is loud.
         rewards: [N] float32, NaN on last rows, or None.
         lengths: [episodes] int64, transitions in each. Length T means T + 1 rows.
         info: Facts of each episode by name, [episodes, ...]: its context, its level.
@@ -27,20 +29,14 @@ class Episodes:
     """
 
     def __init__(
-        self,
-        observations: Tensor,
-        actions: Tensor,
-        rewards: Tensor | None,
-        lengths: Tensor,
-        info: Mapping[str, Tensor] | None = None,
+        self, observations: Tensor, actions: Tensor, rewards: Tensor | None, lengths: Tensor, info: Info | None = None
     ):
         """Raises ValueError where rows and lengths do not fit."""
         if len(lengths) == 0 or lengths.min() < 1:
             raise ValueError("expected at least one episode, and a transition in each")
-        if int((lengths + 1).sum()) != len(observations) or len(actions) != len(observations):
-            raise ValueError(
-                f"{len(observations)} rows do not fit episodes of {int((lengths + 1).sum())} states in all"
-            )
+        states = int((lengths + 1).sum())
+        if states != len(observations) or len(actions) != len(observations):
+            raise ValueError(f"{len(observations)} rows do not fit episodes of {states} states in all")
         self.observations, self.actions, self.rewards = observations, actions, rewards
         self.lengths, self.info = lengths, dict(info or {})
         self.last = (lengths + 1).cumsum(0) - 1
@@ -52,11 +48,7 @@ class Episodes:
 
     @classmethod
     def of_parts(
-        cls,
-        observations: Sequence[np.ndarray],
-        actions: Sequence[np.ndarray],
-        rewards: Sequence[np.ndarray],
-        info: Mapping[str, np.ndarray],
+        cls, observations: Arrays, actions: Arrays, rewards: Arrays, info: Mapping[str, np.ndarray]
     ) -> "Episodes":
         """Episodes given one by one: T + 1 observations, T actions and T rewards each; info [episodes, ...]."""
         lengths = torch.tensor([len(part) for part in actions])
@@ -75,7 +67,7 @@ class Episodes:
         return self.observations.device
 
     def to(self, device: torch.device) -> "Episodes":
-        """The same episodes in the memory of a device, these themselves where they lie there already."""
+        """The same episodes in the memory of a device."""
         if device == self.device:
             return self
         rewards = None if self.rewards is None else self.rewards.to(device)
@@ -86,17 +78,14 @@ class Episodes:
         """The same episodes with other rewards [N]."""
         return Episodes(self.observations, self.actions, rewards, self.lengths, self.info)
 
-    def with_info(self, info: Mapping[str, Tensor]) -> "Episodes":
+    def with_info(self, info: Info) -> "Episodes":
         """The same episodes with other facts of each."""
         return Episodes(self.observations, self.actions, self.rewards, self.lengths, info)
 
     def pieces(self, rows: Tensor, lengths: Tensor, origin: Tensor) -> "Episodes":
         """Parts of these episodes as episodes of their own.
 
-        Args:
-            rows: The rows of all pieces, laid end to end.
-            lengths: [pieces] transitions in each.
-            origin: [pieces] the episode that each is of.
+        rows: of all pieces, laid end to end. lengths, origin: [pieces] transitions in each, the episode that it is of.
         """
         last = (lengths + 1).cumsum(0) - 1
         rewards = None if self.rewards is None else void_at(self.rewards[rows], last)

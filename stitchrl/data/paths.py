@@ -28,8 +28,8 @@ Sample = Callable[[Tensor, float | None, Generator], GoalPath]
 class TrajectorySampler(Protocol):
     """How the goals of trajectories are drawn.
 
-    One that augments says so: it declares `p`, the share of paths that are to leave their episode. What it does not
-    declare is recorded as not said; what paths really do is measured of every sampler.
+    A sampler that augments declares `p`, the share of paths that are to leave their episode. If it does not, that is
+    recorded as not said. What paths really do is measured of every sampler.
     """
 
     def bind(self, episodes: Episodes) -> Sample:
@@ -39,17 +39,15 @@ class TrajectorySampler(Protocol):
 TRIES = 3  # draws for each jump that has to lead on: where it is made, half of the data go one way and half the other
 
 
-def _uniform(low: Tensor, high: Tensor, rng: Generator) -> Tensor:
-    """Whole numbers [B], uniform from low to high [B], both included."""
-    share = torch.rand(low.shape, generator=rng, dtype=torch.float64, device=low.device)
-    return low + (share * (high - low + 1)).long()
-
-
 def _later(low: Tensor, high: Tensor, discount: float | None, rng: Generator) -> Tensor:
-    """Rows [B] from low to high: uniform, or n beyond low in proportion to discount ** n, all beyond high in high."""
-    if discount is None:
-        return _uniform(low, high, rng)
+    """Rows [B] from low to high, both included.
+
+    Without a discount all are alike. With one, a row n beyond low is drawn in proportion to discount ** n, and high
+    stands for all rows beyond it.
+    """
     share = torch.rand(low.shape, generator=rng, dtype=torch.float64, device=low.device)
+    if discount is None:
+        return low + (share * (high - low + 1)).long()
     return torch.minimum(low + (torch.log1p(-share) / math.log(discount)).long(), high)
 
 
@@ -73,22 +71,14 @@ class Stitch:
     With probability p, a row's future state is exchanged for a random row of the same cluster, in any episode, and the
     goal is drawn from there to that episode's end. A path jumps 1 to `hops` times, each number equally often.
 
-    clusters: k of k-means on the standardised `columns` of the observation (None: all): [0, 1] is the achieved goal,
-    and the linear velocity can be had with it ([0, 1, 2, 3] for the point, [0, 1, 15, 16] for the ant).
-    detour: None, or a jump is kept only if what comes after it leads on: if the way from the row to where the jump is
-    made, and from there to the new goal, is at most so many times as long as the straight way to it, in steps between
-    clusters (`steps_between`). One that is not kept is drawn anew, in at most TRIES draws for each of `hops`.
+    clusters: k of k-means on the standardised `columns` of the observation. None: all columns. [0, 1] is the achieved
+    goal. With its linear velocity it is [0, 1, 2, 3] for the point, and [0, 1, 15, 16] for the ant.
+    detour: If given, a jump is kept only if it leads on. The way from the row over the jump to the new goal may be so
+    many times as long as the straight way, in steps between clusters (`steps_between`). A jump that is not kept is
+    drawn anew, in at most TRIES draws for each of `hops`.
     """
 
-    def __init__(
-        self,
-        p: float,
-        clusters: int,
-        hops: int,
-        columns: list[int] | None,
-        detour: float | None,
-        seed: int,
-    ):
+    def __init__(self, p: float, clusters: int, hops: int, columns: list[int] | None, detour: float | None, seed: int):
         if not 0 < p <= 1:
             raise ValueError(f"goals.p: {p} given, a probability in (0, 1] expected; goals=future is no augmentation")
         for key, value in (("clusters", clusters), ("hops", hops)):
@@ -119,7 +109,7 @@ class Stitch:
                 jumping = (left > made).nonzero().squeeze(1)
                 here = take(goal, jumping)
                 within = take(cluster, here)
-                entered = take(members, _uniform(take(first, within), take(last, within), rng))
+                entered = take(members, _later(take(first, within), take(last, within), None, rng))
                 beyond = _later(entered, take(episodes.ends, entered), discount, rng)
                 if leads_on is not None:
                     kept = leads_on(take(cluster, take(rows, jumping)), within, take(cluster, beyond))
@@ -133,7 +123,7 @@ class Stitch:
         return sample
 
     def make_leads_on(self, cluster: Tensor, episodes: Episodes) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
-        """Whether the way from clusters [B] over others to others still is straight enough; None if none has to be."""
+        """Tells which ways [B] from clusters over others to others are straight enough. None: all are."""
         if (detour := self.detour) is None:
             return None
         steps = steps_between(cluster, self.clusters, episodes)
@@ -146,15 +136,13 @@ class Stitch:
 
     def assign(self, episodes: Episodes) -> Tensor:
         """Each row's cluster [N]; k-means is fitted on at most 100,000 rows and applied to all."""
-        columns = slice(None) if self.columns is None else list(self.columns)
-        raw = episodes.observations[:, columns].cpu()
+        raw = episodes.observations[:, slice(None) if self.columns is None else list(self.columns)].cpu()
         mean, std = mean_and_std(raw)
         values = ((raw - mean) / std).numpy()
         rng = np.random.default_rng(stream(self.seed, "rows to fit clusters on"))
         fitted = rng.choice(len(values), min(len(values), 100_000), replace=False)
-        means = MiniBatchKMeans(
-            self.clusters, batch_size=4096, n_init=3, random_state=stream(self.seed, "clusters") % 2**32
-        )
+        seed = stream(self.seed, "clusters") % 2**32
+        means = MiniBatchKMeans(self.clusters, batch_size=4096, n_init=3, random_state=seed)
         means.fit(values[np.sort(fitted)])
         return torch.from_numpy(means.predict(values).astype(np.int64)).to(episodes.device)
 
@@ -162,8 +150,8 @@ class Stitch:
 def steps_between(cluster: Tensor, clusters: int, episodes: Episodes) -> Callable[[Tensor, Tensor], Tensor]:
     """The steps [B] that the shortest known way takes from clusters [B] to clusters [B]; infinite where none is known.
 
-    A way leads from cluster to cluster as episodes do, and takes the mean of the steps that they took from where they
-    entered one, or began in it, to where they entered the next.
+    A way leads from cluster to cluster as episodes do. From entering one, or beginning in it, to entering the next it
+    takes as many steps as they did in the mean.
     """
     new = torch.ones(len(episodes), dtype=torch.bool, device=episodes.device)
     new[1:] = cluster[1:] != cluster[:-1]

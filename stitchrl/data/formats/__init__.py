@@ -1,4 +1,4 @@
-"""Dataset formats, a file for each. `open_source` reads any of them, `write` writes those that can be written."""
+"""Dataset formats, a file for each. `open_source` reads any of them, `write` writes all but pickles."""
 
 from collections.abc import Sequence
 from pathlib import Path

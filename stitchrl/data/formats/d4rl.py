@@ -5,11 +5,11 @@ moved, and for the end of an external file that is too short. Such rows are look
 nothing looks like a key that is not there, so links are followed one by one.
 """
 
-import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +19,10 @@ import numpy as np
 
 from stitchrl import files
 from stitchrl.data.episodes import filled
-from stitchrl.data.formats.flat import READ, Rows, open_rows
+from stitchrl.data.formats.flat import READ, TABLES, Rows, open_rows
 from stitchrl.data.formats.source import ROWS, Source
 
 METADATA = "metadata/stitchrl"  # a scalar of JSON
-TABLES = ("observations", "actions", "next_observations")
 
 
 class Column(NamedTuple):
@@ -46,44 +45,33 @@ class Column(NamedTuple):
 
 
 def open_source(path: Path, columns: Sequence[int] | None = None, trust_marks: bool = False) -> Source:
-    """Arguments as of `flat.open_rows`.
+    """See `flat.open_rows`. ValueError that names the file, the episode and the key; OSError where there is no file."""
+    with _readable(path) as file:
+        if "episode_0" in file:
+            raise ValueError(f"{path}: the inside of a Minari dataset; give its id instead, as NAMESPACE/NAME-v0")
+        held = _columns(path, file)
+        for key in TABLES[:2]:
+            if key not in held:
+                raise ValueError(f"{path}: no dataset {key!r}; it holds {', '.join(sorted(file)) or 'nothing'}")
+        for key, column in held.items():
+            for part in column.parts:
+                _check_stored(path, key, part)
+        shapes = {key: (column.shape, column.parts[0].dtype) for key, column in held.items()}
+        rows = Rows(str(path), shapes, partial(_read, path), _metadata(path, file))
+        read = {part.name.lstrip("/") for column in held.values() for part in column.parts}
+        return open_rows(rows, columns, trust_marks, _names(file, (*read, METADATA)))
 
-    Raises ValueError that names the file, the episode and the key; OSError where there is no file.
-    """
-    return _guarded(path, lambda file: _open(path, file, columns, trust_marks))
 
-
-def _guarded(path: Path, use: Callable[[h5py.File], Any]) -> Any:
+@contextmanager
+def _readable(path: Path) -> Iterator[h5py.File]:
+    """The file, open. ValueError that names it for whatever is wrong with it, OSError where there is none."""
     try:
         with h5py.File(path, "r") as file:
-            return use(file)
+            yield file
     except FileNotFoundError:
         raise
     except (OSError, RuntimeError, KeyError) as error:
         raise ValueError(f"{path}: expected a readable HDF5 file, found {error}") from error
-
-
-def _open(path: Path, file: h5py.File, columns: Sequence[int] | None, trust_marks: bool) -> Source:
-    if "episode_0" in file:
-        raise ValueError(f"{path}: the inside of a Minari dataset; give its id instead, as NAMESPACE/NAME-v0")
-    held = _columns(path, file)
-    for key in TABLES[:2]:
-        if key not in held:
-            raise ValueError(f"{path}: no dataset {key!r}; it holds {', '.join(sorted(file)) or 'nothing'}")
-    for key, column in held.items():
-        for part in column.parts:
-            _check_stored(path, key, part)
-    shapes = {key: (column.shape, column.parts[0].dtype) for key, column in held.items()}
-    metadata = _metadata(path, file)
-    opened = open_rows(Rows(str(path), shapes, partial(_read, path)), columns, trust_marks, ours=bool(metadata))
-    read = {part.name.lstrip("/") for column in held.values() for part in column.parts}
-    extra = _names(file, (*read, METADATA))
-    return dataclasses.replace(
-        opened,
-        metadata=metadata,
-        origin=path.stem,
-        notes=(*opened.notes, f"not read: {', '.join(extra)}") if extra else opened.notes,
-    )
 
 
 def _columns(path: Path, file: h5py.File) -> dict[str, Column]:
@@ -156,10 +144,10 @@ def _check_stored(path: Path, key: str, dataset: h5py.Dataset) -> None:
             if not Path(name).is_file() or Path(name).stat().st_size < offset + min(size, dataset.nbytes):
                 raise ValueError(f"{path}: {key}: its numbers lie in {name}, which is missing or too short")
     elif key in TABLES and dataset.size:  # of other columns unwritten rows may be meant to be 0
-        needed = (
-            math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)) if dataset.chunks else 1
-        )
-        written = dataset.id.get_num_chunks() if dataset.chunks else dataset.id.get_storage_size()
+        needed, written = 1, dataset.id.get_storage_size()
+        if dataset.chunks:
+            needed = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+            written = dataset.id.get_num_chunks()
         if written < needed:
             raise ValueError(f"{path}: {key}: some or all of its rows were never written")
 
@@ -200,12 +188,10 @@ def _find_beside(path: Path, name: str) -> Path | None:
 
 def _read(path: Path, keys: Sequence[str], bounds: Iterable[tuple[int, int]]) -> Iterator[dict[str, np.ndarray]]:
     for first, last in bounds:
-        yield _guarded(path, partial(_read_rows, path, keys, first, last))
-
-
-def _read_rows(path: Path, keys: Sequence[str], first: int, last: int, file: h5py.File) -> dict[str, np.ndarray]:
-    held = _columns(path, file)
-    return {key: held[key].rows(first, last) for key in keys}
+        with _readable(path) as file:
+            held = _columns(path, file)
+            read = {key: held[key].rows(first, last) for key in keys}
+        yield read
 
 
 def _metadata(path: Path, file: h5py.File) -> dict[str, Any]:

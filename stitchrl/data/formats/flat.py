@@ -19,8 +19,10 @@ What a file says of ends comes first:
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +31,7 @@ from stitchrl.data.formats.source import ROWS, Column, Source, assemble, check_c
 
 MARKS = ("timeouts", "terminals", "valids")
 READ = ("observations", "actions", "rewards", "next_observations", *MARKS)
+TABLES = ("observations", "actions", "next_observations")
 GOAL = (0, 1)  # columns of the observation where the achieved goal stands in most files
 JUMP = 10.0  # usual steps; a step that is longer, and as much longer than the ones before and after it
 USUAL = 0.75  # of the steps that lead anywhere so many are no longer than a usual one
@@ -45,10 +48,15 @@ class Rows:
     where: str  # the file, for errors
     shapes: Mapping[str, tuple[Sequence[int], np.dtype]]
     read: Read
+    metadata: dict[str, Any] = field(default_factory=dict)  # what stitchrl stored, if it wrote the file
+
+    @property
+    def ours(self) -> bool:
+        return bool(self.metadata)
 
     @property
     def complete(self) -> bool:
-        """Whether every row is a transition, its successor being given."""
+        """Whether every row is a transition, since the file has its successor."""
         return "next_observations" in self.shapes
 
     def __len__(self) -> int:
@@ -61,21 +69,18 @@ class Ends(NamedTuple):
     notes: list[str]  # what was decided
 
 
-def open_rows(rows: Rows, columns: Sequence[int] | None, trust_marks: bool, ours: bool = False) -> Source:
-    """The episodes of a file, whose name and notes of other kinds the caller adds.
+def open_rows(rows: Rows, columns: Sequence[int] | None, trust_marks: bool, unread: Sequence[str]) -> Source:
+    """The episodes of a file. ValueError that names the file and the key.
 
     Args:
         rows: The file's columns.
         columns: Where the achieved goal stands in the flattened observation. None where that is not known.
         trust_marks: Whether marks are not compared with jumps.
-        ours: Whether stitchrl wrote the file.
-
-    Raises:
-        ValueError: It names the file and the key.
+        unread: Names of what else the file holds.
     """
     if not any(key in rows.shapes for key in (*MARKS, "next_observations")):
         raise ValueError(f"{rows.where}: neither 'timeouts' nor 'terminals': nothing tells where episodes end")
-    check_columns(rows.where, rows.shapes, ours)
+    check_columns(rows.where, rows.shapes, rows.ours)
     if rows.complete and tuple(rows.shapes["next_observations"][0]) != tuple(rows.shapes["observations"][0]):
         raise ValueError(f"{rows.where}: next_observations have another shape than observations")
     ends = find_ends(rows, columns, trust_marks)
@@ -83,24 +88,21 @@ def open_rows(rows: Rows, columns: Sequence[int] | None, trust_marks: bool, ours
     lengths = np.diff(ends.rows, prepend=-1) - (0 if rows.complete else 1)
     kept = lengths > 0
     if not kept.any():
-        raise ValueError(f"{rows.where}: {_named(rows)}: no episode has a transition")
+        named = ", ".join(key for key in MARKS if key in rows.shapes) or "neither timeouts nor terminals"
+        raise ValueError(f"{rows.where}: {named}: no episode has a transition")
     if not kept.all():
         notes.append(f"{int((~kept).sum())} episodes of a single state are left out")
-    return Source(
-        rows.where,
-        lengths[kept],
-        _column(rows, "observations", ours),
-        _column(rows, "actions", ours),
-        "rewards" in rows.shapes,
-        chunks=lambda count: _chunks(rows, ends.rows, count, ours),
-        notes=tuple(notes),
-        terminated=None if ends.terminated is None else ends.terminated[kept],
-    )
+    if unread:
+        notes.append(f"not read: {', '.join(unread)}")
+    terminated = None if ends.terminated is None else ends.terminated[kept]
+    observations, actions, rewarded = _column(rows, "observations"), _column(rows, "actions"), "rewards" in rows.shapes
+    about = (rows.metadata, Path(rows.where).stem, tuple(notes), terminated)
+    return Source(rows.where, lengths[kept], observations, actions, rewarded, partial(_chunks, rows, ends.rows), *about)
 
 
-def _column(rows: Rows, key: str, ours: bool) -> Column:
+def _column(rows: Rows, key: str) -> Column:
     shape, dtype = rows.shapes[key]
-    return Column(tuple(shape[1:]), kept_type(key, shape[1:], dtype, ours))
+    return Column(tuple(shape[1:]), kept_type(key, shape[1:], dtype, rows.ours))
 
 
 def find_ends(rows: Rows, columns: Sequence[int] | None, trust_marks: bool) -> Ends:
@@ -148,9 +150,8 @@ def find_ends(rows: Rows, columns: Sequence[int] | None, trust_marks: bool) -> E
     if guessed:
         jumps = find_jumps(steps, ~ends)
         if jumps.any():
-            notes.append(
-                f"{int(jumps.sum())} ends of episodes were guessed, where {_words(columns)} jump; others may be missed"
-            )
+            guesses = f"{int(jumps.sum())} ends of episodes were guessed"
+            notes.append(f"{guesses}, where {_words(columns)} jump; others may be missed")
         ends |= jumps
     elif columns is not None and not trust_marks:
         notes += _compare_jumps(rows, steps, np.ones_like(ends) if rows.complete else ~ends, columns)
@@ -161,16 +162,14 @@ def find_ends(rows: Rows, columns: Sequence[int] | None, trust_marks: bool) -> E
 
 
 def _follow(rows: Rows, columns: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """How far the achieved goal moves in each row [N] up to the next one, and where the next row does not follow [N].
-
-    Where next states are given they are what a row moves to.
-    """
+    """How far the achieved goal moves in each row [N], and where the next row is not what the row moves to [N]."""
     steps, breaks = np.zeros(len(rows)), np.zeros(len(rows), bool)
     keys = ["observations", "next_observations"] if rows.complete else ["observations"]
     goal = [column for column in columns if column < math.prod(rows.shapes["observations"][0][1:])]
     begin = 0  # the row before those that are read next, once there is one
     before: dict[str, np.ndarray] = {}
-    for read in rows.read(keys, _spans(len(rows))):
+    bounds = ((first, min(first + ROWS, len(rows))) for first in range(0, len(rows), ROWS))
+    for read in rows.read(keys, bounds):
         flat = {key: values.reshape(len(values), -1) for key, values in read.items()}
         here = {key: np.concatenate([before[key], values]) if before else values for key, values in flat.items()}
         states, count = here["observations"], len(here["observations"])
@@ -188,16 +187,10 @@ def _follow(rows: Rows, columns: Sequence[int]) -> tuple[np.ndarray, np.ndarray]
     return steps, breaks
 
 
-def _spans(count: int) -> Iterator[tuple[int, int]]:
-    for first in range(0, count, ROWS):
-        yield first, min(first + ROWS, count)
-
-
 def find_jumps(steps: np.ndarray, within: np.ndarray) -> np.ndarray:
     """Which steps [N] are jumps, among those that are `within` episodes [N].
 
-    Whatever the unit, a jump is far longer than a usual step; and a body that only moves fast does so in the steps
-    before and after, too.
+    A jump is far longer than a usual step, and than the steps before and after it: a fast body is fast in those, too.
     """
     moving = steps[within & (steps > 0)]
     if not len(moving):
@@ -227,9 +220,8 @@ def _compare_jumps(rows: Rows, steps: np.ndarray, within: np.ndarray, columns: S
         return []
     lead = f"{_words(columns)} jump in {len(jumps)} rows inside of episodes (by {steps[jumps[0]]:g} at row {jumps[0]})"
     if len(jumps) > FEW:
-        raise ValueError(
-            f"{rows.where}: {lead}; expected an end to be marked there, or --trust-marks where bodies do jump"
-        )
+        expected = "expected an end to be marked there, or --trust-marks where bodies do jump"
+        raise ValueError(f"{rows.where}: {lead}; {expected}")
     return [lead]
 
 
@@ -237,12 +229,7 @@ def _words(columns: Sequence[int] | None) -> str:
     return f"columns {' and '.join(map(str, columns or GOAL))}"
 
 
-def _named(rows: Rows) -> str:
-    """What could mark ends."""
-    return ", ".join(key for key in MARKS if key in rows.shapes) or "neither timeouts nor terminals"
-
-
-def _chunks(rows: Rows, ends: np.ndarray, count: int, ours: bool) -> Iterator[Episodes]:
+def _chunks(rows: Rows, ends: np.ndarray, count: int) -> Iterator[Episodes]:
     rows_of = np.diff(ends, prepend=-1)  # rows of each episode, those without a transition included
     transitions = rows_of - (0 if rows.complete else 1)
     begin = ends - rows_of + 1
@@ -263,5 +250,5 @@ def _chunks(rows: Rows, ends: np.ndarray, count: int, ours: bool) -> Iterator[Ep
             actions = np.insert(actions, last_rows + 1, 0, axis=0)
             rewards = None if rewards is None else np.insert(rewards, last_rows + 1, 0)
         if len(lengths):
-            yield assemble(rows.where, number, states, actions, rewards, lengths, ours)
+            yield assemble(rows.where, number, states, actions, rewards, lengths, rows.ours)
         number += len(lengths)

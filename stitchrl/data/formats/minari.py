@@ -1,8 +1,8 @@
 """Minari datasets: where generated datasets live, and other people's.
 
-Written with Minari's own writer, as HDF5 unless asked otherwise. HDF5 is read with h5py, since Minari 0.5's reader
-builds a Python object for every episode; Arrow and Parquet are read with Minari's reader. No environment is ever made.
-What is read of an episode is told in `minari_episodes`. It takes long for a million steps in thousands of episodes, so
+They are written with Minari's own writer, as HDF5 unless asked otherwise. HDF5 is read with h5py, since Minari 0.5's
+reader builds a Python object for every episode. Arrow and Parquet are read with Minari's reader. No environment is ever
+made. `minari_episodes` tells what is read of an episode. A million steps in thousands of episodes take long to read, so
 a flat copy is kept.
 """
 
@@ -24,7 +24,7 @@ from minari.data_collector import EpisodeBuffer
 
 from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats.minari_episodes import Notes, gather, read_arrow, read_hdf5
-from stitchrl.data.formats.minari_flat import COLUMNS, Decoding, Part, move, open_flat, stamp_of, write_flat
+from stitchrl.data.formats.minari_flat import COLUMNS, Decoding, move, open_flat, stamp_of, write_flat
 from stitchrl.data.formats.source import ROWS, Column, Source, spans
 from stitchrl.files import check_parent, followed, scratch
 
@@ -81,10 +81,10 @@ def open_source(dataset_id: str) -> Source:
         raise ValueError(f"{path}: data_format is {layout!r}, expected one of {', '.join(LAYOUTS)}")
 
     def decode() -> Decoding:
-        notes = Notes(frozenset(["options"]) if metadata else frozenset())  # ours are the contexts of the metadata
+        notes = Notes(ours=bool(metadata))
         held_in = place / "data" / "main_data.hdf5" if layout == "hdf5" else place / "data"
         episodes = read_hdf5(held_in, count) if layout == "hdf5" else read_arrow(place)
-        return Decoding(gather(held_in, episodes, count, notes, ours=bool(metadata)), notes.sentences)
+        return Decoding(gather(held_in, episodes, count, notes), notes.sentences)
 
     flat = open_flat(place, decode, steps + count)
 
@@ -95,30 +95,16 @@ def open_source(dataset_id: str) -> Source:
             part = [torch.from_numpy(np.array(flat.columns[key][a:b])) for key in COLUMNS]
             yield Episodes(part[0], part[1], part[2], torch.from_numpy(flat.lengths[first:last]))
 
-    def column(key: str) -> Column:
-        return Column(flat.columns[key].shape[1:], flat.columns[key].dtype)
-
-    return Source(
-        dataset_id,
-        flat.lengths,
-        column("observations"),
-        column("actions"),
-        rewarded=True,
-        chunks=chunks,
-        metadata=metadata,
-        origin=origin,
-        notes=flat.notes,
-        terminated=flat.terminated,
-    )
+    observations, actions = (Column(flat.columns[key].shape[1:], flat.columns[key].dtype) for key in COLUMNS[:2])
+    about = (metadata, origin, flat.notes, flat.terminated)
+    return Source(dataset_id, flat.lengths, observations, actions, True, chunks, *about)
 
 
 def check(dataset_id: str, layout: str = "hdf5") -> None:
     """ValueError where no dataset of this id can be stored, or something else is in its place."""
     if not ID.fullmatch(dataset_id):
-        raise ValueError(
-            f"{dataset_id}: expected a Minari id of the form NAMESPACE/NAME-v0 (letters, digits, - and _), or the name "
-            "of a .hdf5, .h5 or .npz file"
-        )
+        form = "a Minari id of the form NAMESPACE/NAME-v0 (letters, digits, - and _)"
+        raise ValueError(f"{dataset_id}: expected {form}, or the name of a .hdf5, .h5 or .npz file")
     place = root() / dataset_id
     for above in place.relative_to(root()).parents:
         if (root() / above / "data" / "metadata.json").exists():
@@ -144,13 +130,15 @@ def write(
     place = followed(root() / dataset_id)
     place.parent.mkdir(parents=True, exist_ok=True)
     terminated = source.terminated if source.terminated is not None else np.zeros(len(source.lengths), bool)
+    observations = source.observations
+    low, high = (0, 255) if observations.dtype == np.uint8 else (-np.inf, np.inf)
     with scratch(place) as beside:
         with _written_to(beside), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of fields whose place is taken by our manifest
             dataset = minari.create_dataset_from_buffers(
                 dataset_id,
                 _buffers(source, terminated, options),  # type: ignore[arg-type]  # a list that need not be in memory
-                observation_space=_observation_space(source.observations),
+                observation_space=gym.spaces.Box(low, high, observations.shape, observations.dtype.type),
                 action_space=_action_space(source),
                 author="stitchrl",
                 description=description,
@@ -168,11 +156,6 @@ def write(
     return notes
 
 
-def _observation_space(column: Column) -> gym.Space:
-    low, high = (0, 255) if column.dtype == np.uint8 else (-np.inf, np.inf)
-    return gym.spaces.Box(low, high, column.shape, column.dtype.type)
-
-
 def _action_space(source: Source) -> gym.Space:
     if source.actions.dtype.kind == "i":
         return gym.spaces.Discrete(1 + max(int(episodes.actions.max()) for episodes in source.stream(ROWS)))
@@ -188,16 +171,16 @@ def _written_to(beside: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
+        del os.environ[VARIABLE]
+        if before is not None:
             os.environ[VARIABLE] = before
 
 
-def _parts(source: Source, terminated: np.ndarray) -> Iterator[Part]:
+def _parts(source: Source, terminated: np.ndarray) -> Iterator[Episodes]:
     number = 0
     for episodes in source.stream(ROWS):
-        yield Part(episodes, terminated[number : number + len(episodes.lengths)])
+        ended = terminated[number : number + len(episodes.lengths)]
+        yield episodes.with_info({"terminated": torch.from_numpy(ended)})
         number += len(episodes.lengths)
 
 
@@ -206,15 +189,13 @@ def _buffers(source: Source, terminated: np.ndarray, options: Sequence[dict] | N
     for episodes in source.stream(ROWS):
         for first, last in zip(episodes.first.tolist(), episodes.last.tolist(), strict=True):
             end = np.arange(first, last) == last - 1
-            rewards = np.zeros(last - first, np.float32)
-            if episodes.rewards is not None:
-                rewards = episodes.rewards[first:last].numpy()
+            rewards = None if episodes.rewards is None else episodes.rewards[first:last].numpy()
             yield EpisodeBuffer(
                 id=number,
                 options=options[number] if options else None,
                 observations=episodes.observations[first : last + 1].numpy(),
                 actions=episodes.actions[first:last].numpy(),
-                rewards=rewards,
+                rewards=np.zeros(last - first, np.float32) if rewards is None else rewards,
                 terminations=end & terminated[number],
                 truncations=end & ~terminated[number],
             )

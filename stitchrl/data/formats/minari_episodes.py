@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import h5py
 import minari
 import numpy as np
+import torch
 
-from stitchrl.data.formats.minari_flat import Part
+from stitchrl.data.episodes import Episodes
 from stitchrl.data.formats.source import ROWS, assemble, with_position
 
 READ = ("observations", "actions", "rewards", "terminations")
@@ -36,7 +37,7 @@ class Steps(NamedTuple):
 class Notes:
     """What is to be said of a dataset, collected while it is decoded."""
 
-    known: frozenset[str] = frozenset()  # names of what need not be read
+    ours: bool  # whether stitchrl wrote it
     leading: dict[str, None] = field(default_factory=dict)  # in the order in which they were found
     unread: dict[str, None] = field(default_factory=dict)
     early: int = 0  # episodes with terminations before their last step
@@ -52,13 +53,13 @@ class Notes:
             found.append(f"in front of each observation: {', '.join(self.leading)}")
         if self.early:
             found.append(f"terminations before the last step, in {self.early} episodes, are not taken for ends")
-        if unread := [name for name in self.unread if name not in self.known]:
+        if unread := [name for name in self.unread if not (self.ours and name == "options")]:  # contexts, which we know
             found.append(f"not read: {', '.join(unread)}")
         return tuple(found)
 
 
-def gather(held_in: Path, episodes: Iterable[Steps], count: int, notes: Notes, ours: bool) -> Iterator[Part]:
-    """Many episodes at a time from one after another, each one checked. ours: whether stitchrl wrote them."""
+def gather(held_in: Path, episodes: Iterable[Steps], count: int, notes: Notes) -> Iterator[Episodes]:
+    """Many episodes at a time from one after another, each one checked."""
     kept: list[Steps] = []
     number = rows = 0
     before: Steps | None = None
@@ -70,7 +71,7 @@ def gather(held_in: Path, episodes: Iterable[Steps], count: int, notes: Notes, o
             raise ValueError(f"{where}: {found}; expected T + 1, T, T and T, T at least 1")
         for key in READ:
             column: np.ndarray = getattr(steps, key)
-            if not _fits(key, column, ours):
+            if not _fits(key, column, notes.ours):
                 raise ValueError(f"{where}: {key} are {column.dtype} of shape {column.shape}, expected rows of numbers")
             like = column.shape if before is None else getattr(before, key).shape
             if column.shape[1:] != like[1:]:
@@ -80,12 +81,7 @@ def gather(held_in: Path, episodes: Iterable[Steps], count: int, notes: Notes, o
         before = steps
         number, rows = number + 1, rows + lengths[0]
         if rows >= ROWS or number == count:
-            void = [[steps.observations, _longer(steps.actions), _longer(steps.rewards)] for steps in kept]
-            columns = [np.concatenate(parts) for parts in zip(*void, strict=True)]
-            taken = np.array([len(steps.actions) for steps in kept])
-            terminated = np.array([bool(steps.terminations[-1]) for steps in kept])
-            first = number - len(kept)
-            yield Part(assemble(str(held_in), first, columns[0], columns[1], columns[2], taken, ours), terminated)
+            yield _joined(str(held_in), number - len(kept), kept, notes.ours)
             kept, rows = [], 0
     if number != count or count == 0:
         raise ValueError(f"{held_in}: {number} episodes, metadata.json has {count}; at least one is expected")
@@ -102,9 +98,14 @@ def _fits(key: str, column: np.ndarray, ours: bool) -> bool:
     return column.ndim == 1
 
 
-def _longer(values: np.ndarray) -> np.ndarray:
-    """With a last row that is void."""
-    return np.concatenate([values, np.zeros_like(values[:1])])
+def _joined(where: str, first: int, kept: list[Steps], ours: bool) -> Episodes:
+    """Episodes from number `first` on. Their actions and rewards get a last row, which is void."""
+    observations = np.concatenate([steps.observations for steps in kept])
+    actions = np.concatenate([part for steps in kept for part in (steps.actions, steps.actions[:1])])
+    rewards = np.concatenate([part for steps in kept for part in (steps.rewards, steps.rewards[:1])])
+    lengths = np.array([len(steps.actions) for steps in kept])
+    terminated = torch.tensor([bool(steps.terminations[-1]) for steps in kept])
+    return assemble(where, first, observations, actions, rewards, lengths, ours).with_info({"terminated": terminated})
 
 
 def read_hdf5(path: Path, count: int) -> Iterator[Steps]:
@@ -208,9 +209,8 @@ def _array(where: str, name: str, value: Any) -> np.ndarray:
     if isinstance(value, Mapping | tuple):
         raise ValueError(f"{where}: {name} hold {', '.join(_parts(value)) or 'nothing'}, expected one array")
     if isinstance(value, h5py.Dataset) and value.is_virtual:
-        raise ValueError(
-            f"{where}: {name} is virtual, and reads as zeros if its sources are missing; expected an array"
-        )
+        found = "is virtual, and reads as zeros if its sources are missing"
+        raise ValueError(f"{where}: {name} {found}; expected an array")
     array = np.asarray(value[()] if isinstance(value, h5py.Dataset) else value)
     if array.ndim == 0:
         raise ValueError(f"{where}: {name} are one value, expected one for each step")

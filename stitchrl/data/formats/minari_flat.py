@@ -1,8 +1,8 @@
 """Flat copies of decoded datasets: one array to a file, opened at once and never read whole.
 
-A copy is used as long as the data are those that it was made from. It lies beside the data, or, where it cannot be
-written there, in the user's cache ($XDG_CACHE_HOME/stitchrl); where that cannot be written either, the arrays are held
-in memory. So a dataset that can be read can be opened.
+A copy is used as long as the data are those that it was made from. It lies beside the data. If it cannot be written
+there, it lies in the user's cache ($XDG_CACHE_HOME/stitchrl), and if it cannot be written there either, the arrays are
+held in memory. So a dataset that can be read can be opened.
 """
 
 import hashlib
@@ -21,19 +21,13 @@ from stitchrl.files import followed, scratch
 from stitchrl.interrupt import held
 
 COLUMNS = ("observations", "actions", "rewards")
-
-
-class Part(NamedTuple):
-    """Some episodes as they are decoded."""
-
-    episodes: Episodes
-    terminated: np.ndarray  # [episodes] bool
+FACTS = ("lengths", "terminated")  # of each episode
 
 
 class Decoding(NamedTuple):
     """A dataset while it is decoded."""
 
-    parts: Iterable[Part]
+    parts: Iterable[Episodes]  # their info says of each whether it was `terminated`
     notes: Callable[[], tuple[str, ...]]  # what is to be said of it, known when all parts have been seen
 
 
@@ -47,9 +41,9 @@ class Flat(NamedTuple):
 
 
 def open_flat(place: Path, decode: Callable[[], Decoding], rows: int) -> Flat:
-    """The dataset in folder `place`, whose data lie in `place`/data, from its flat copy, which is made if need be.
+    """The dataset in folder `place`, whose data lie in `place`/data, from its flat copy. It is made if need be.
 
-    rows: states in all episodes together, as the dataset itself has it. ValueError where they are others.
+    rows: states in all episodes together, as the dataset itself has it. ValueError if there are more or fewer.
     """
     stamp = stamp_of(place / "data")
     copies = _copies(place)
@@ -61,16 +55,12 @@ def open_flat(place: Path, decode: Callable[[], Decoding], rows: int) -> Flat:
             made = write_flat(copy, stamp, decode(), rows)
             elsewhere = f"{place} cannot be written; a flat copy was put into {copy}"
             return made if copy == copies[0] else made._replace(notes=(*made.notes, elsewhere))
-    parts, notes = decode()
-    held_parts = list(parts)
-    columns = {key: np.concatenate([_column(part.episodes, key) for part in held_parts]) for key in COLUMNS}
+    decoding = decode()
+    parts = list(decoding.parts)
+    columns = {key: np.concatenate([_column(part, key) for part in parts]) for key in COLUMNS}
+    lengths, terminated = (np.concatenate([_column(part, key) for part in parts]) for key in FACTS)
     _check_rows(place, len(columns["actions"]), rows)
-    return Flat(
-        columns,
-        np.concatenate([part.episodes.lengths.numpy() for part in held_parts]),
-        np.concatenate([part.terminated for part in held_parts]),
-        notes(),
-    )
+    return Flat(columns, lengths, terminated, decoding.notes())
 
 
 def _copies(place: Path) -> list[Path]:
@@ -98,7 +88,7 @@ def _load(copy: Path, stamp: str) -> Flat | None:
         if (values := json.loads(text))["stamp"] != stamp:
             return None
         columns = {key: np.load(copy / f"{key}.npy", mmap_mode="r") for key in COLUMNS}
-        lengths, terminated = (np.load(copy / f"{key}.npy") for key in ("lengths", "terminated"))
+        lengths, terminated = (np.load(copy / f"{key}.npy") for key in FACTS)
         replaced = about.read_text(encoding="utf-8") != text  # by another process, meanwhile
         return None if replaced else Flat(columns, lengths, terminated, tuple(values["notes"]))
     except (OSError, EOFError, ValueError, KeyError, TypeError):
@@ -108,15 +98,14 @@ def _load(copy: Path, stamp: str) -> Flat | None:
 def write_flat(copy: Path, stamp: str, decoding: Decoding, rows: int) -> Flat:
     """Write the flat copy of episodes that have so many rows together, and open it. OSError where that cannot be."""
     copy.parent.mkdir(parents=True, exist_ok=True)
-    lengths: list[np.ndarray] = []
-    terminated: list[np.ndarray] = []
+    facts: dict[str, list[np.ndarray]] = {key: [] for key in FACTS}
     written = 0
     with scratch(copy) as beside:
         new = beside / "flat"
         new.mkdir()
         with ExitStack() as stack:
             opened: dict[str, IO[bytes]] = {}
-            for episodes, ended in decoding.parts:
+            for episodes in decoding.parts:
                 for key in COLUMNS:
                     values = _column(episodes, key)
                     if key not in opened:  # a plain file, not a memory map, which kills the process on a full disk
@@ -125,14 +114,14 @@ def write_flat(copy: Path, stamp: str, decoding: Decoding, rows: int) -> Flat:
                         header = {"descr": descr, "fortran_order": False, "shape": (rows, *values.shape[1:])}
                         np.lib.format.write_array_header_1_0(opened[key], header)  # type: ignore[arg-type]
                     opened[key].write(np.ascontiguousarray(values).data)
-                lengths.append(episodes.lengths.numpy())
-                terminated.append(ended)
+                for key in FACTS:
+                    facts[key].append(_column(episodes, key))
                 written += len(episodes)
         _check_rows(copy.parent, written, rows)
-        np.save(new / "lengths.npy", np.concatenate(lengths))
-        np.save(new / "terminated.npy", np.concatenate(terminated))
-        about = {"stamp": stamp, "notes": decoding.notes()}
-        (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        for key in FACTS:
+            np.save(new / f"{key}.npy", np.concatenate(facts[key]))
+        about = json.dumps({"stamp": stamp, "notes": decoding.notes()})
+        (new / "about.json").write_text(about, encoding="utf-8")
         made = _load(new, stamp)  # before it is moved: from then on another process may replace it
         if made is None:
             raise OSError(f"{new}: cannot be read back")
@@ -142,7 +131,7 @@ def write_flat(copy: Path, stamp: str, decoding: Decoding, rows: int) -> Flat:
 
 
 def _column(episodes: Episodes, key: str) -> np.ndarray:
-    values = getattr(episodes, key)
+    values = episodes.info[key] if key == "terminated" else getattr(episodes, key)
     if values is None:  # of rewards, which Minari's datasets must have, and which then are all 0
         values = torch.zeros(len(episodes)).index_fill(0, episodes.last, torch.nan)
     return values.numpy()
@@ -154,7 +143,7 @@ def _check_rows(place: Path, found: int, rows: int) -> None:
 
 
 def move(new: Path, place: Path, beside: Path) -> None:
-    """Move a folder to where there may be one already, which is put into `beside`, a scratch folder."""
+    """Move a folder to `place`. One that is there already goes into `beside`, a scratch folder."""
     with held():
         with suppress(FileNotFoundError):
             place.rename(beside / "replaced")

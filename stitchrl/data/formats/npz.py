@@ -1,4 +1,4 @@
-"""npz archives as streams: arrays larger than memory are read and written some rows at a time. Nothing is unpickled."""
+"""npz archives as streams. Arrays larger than memory are read and written some rows at a time. Nothing is unpickled."""
 
 import zipfile
 import zlib

@@ -16,39 +16,28 @@ import numpy as np
 from stitchrl import files
 from stitchrl.data.episodes import filled
 from stitchrl.data.formats import npz
-from stitchrl.data.formats.flat import READ, Rows, open_rows
+from stitchrl.data.formats.flat import READ, TABLES, Rows, open_rows
 from stitchrl.data.formats.source import ROWS, Column, Source, check_columns
 
 VALIDATION = 20  # one in so many episodes stands in the -val.npz as well
 LONGEST_COMMENT = 65_535  # bytes
-TABLES = ("observations", "actions", "next_observations")
 
 
 def open_source(path: Path, columns: Sequence[int] | None = None, trust_marks: bool = False) -> Source:
-    """Arguments as of `flat.open_rows`.
-
-    Raises ValueError that names the file, the episode and the key; OSError where there is no file.
-    """
+    """See `flat.open_rows`. ValueError that names the file, the episode and the key; OSError where there is no file."""
     with npz.readable(path) as archive:
-        files_in, comment = sorted(set(archive.namelist())), archive.comment
+        files_in = sorted(set(archive.namelist()))
         held = [key for key in READ if f"{key}.npy" in files_in]
+        names = [name.removesuffix(".npy") for name in files_in]
         for key in TABLES[:2]:
             if key not in held:
-                names = ", ".join(name.removesuffix(".npy") for name in files_in)
-                raise ValueError(f"{path}: no array {key!r}; it holds {names or 'nothing'}")
+                raise ValueError(f"{path}: no array {key!r}; it holds {', '.join(names) or 'nothing'}")
         headers = npz.read_headers(path, archive, held)
-        metadata = _metadata(path, comment)
-        check_columns(str(path), headers, ours=bool(metadata))
+        rows = Rows(str(path), headers, partial(_read, path), _metadata(path, archive.comment))
+        check_columns(rows.where, headers, rows.ours)
         npz.check_ratio(path, archive, [key for key in TABLES if key in held])
-    opened = open_rows(Rows(str(path), headers, partial(_read, path)), columns, trust_marks, ours=bool(metadata))
-    extra = [name.removesuffix(".npy") for name in files_in if name.removesuffix(".npy") not in held]
-    return dataclasses.replace(
-        opened,
-        metadata=metadata,
-        origin=path.stem,
-        notes=(*opened.notes, f"not read: {', '.join(extra)}") if extra else opened.notes,
-        terminated=None,  # terminals mark an episode's last row, whatever ended it
-    )
+    opened = open_rows(rows, columns, trust_marks, [name for name in names if name not in held])
+    return dataclasses.replace(opened, terminated=None)  # terminals mark an episode's last row, whatever ended it
 
 
 def _read(path: Path, keys: Sequence[str], bounds: Iterable[tuple[int, int]]) -> Iterator[dict[str, np.ndarray]]:

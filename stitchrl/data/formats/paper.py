@@ -39,7 +39,6 @@ def open_source(path: Path) -> Source:
         raise ValueError(f"{path}: episode_id {number[last[lengths.argmin()]]} has one row, expected T + 1")
     observations = with_position(columns["observations"], columns["achieved_goal"])
     read = of_episodes(str(path), assemble(str(path), 0, observations, columns["actions"], None, lengths), {})
-    extra = sorted(
-        map(str, [*(set(values) - {"observations", "actions"}), *(set(parts) - set(columns) - {"observation"})])
-    )
+    unread = {*values} - {"observations", "actions"}, {*parts} - {*columns, "observation"}
+    extra = sorted(str(key) for keys in unread for key in keys)
     return dataclasses.replace(read, notes=(f"not read: {', '.join(extra)}",) if extra else ())

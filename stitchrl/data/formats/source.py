@@ -29,39 +29,21 @@ class Column(NamedTuple):
         """How many numbers there are in a step."""
         return math.prod(self.shape)
 
-    @classmethod
-    def of(cls, values: Tensor) -> "Column":
-        """Of values [N, *shape]."""
-        return cls(tuple(values.shape[1:]), values[:0].numpy().dtype)
-
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of a dataset before its rows are read, and how to read them.
+    """What is known of a dataset before its rows are read, and how to read them."""
 
-    Attributes:
-        name: As it was asked for.
-        lengths: [episodes] int64, transitions in each.
-        observations, actions: What a step holds of them, as `Episodes` has it.
-        rewarded: Whether there are rewards.
-        chunks: About so many rows at a time, whole episodes in order, as often as one likes.
-        metadata: What stitchrl stored with the dataset (manifest, certificate), or {}.
-        origin: What its format says of where it comes from. Its tasks may be known by it.
-        notes: What was decided in reading it, and what it holds that other formats do not take.
-        terminated: [episodes] bool, whether each was ended by its world and not by a limit of time. None where that is
-            not known.
-    """
-
-    name: str
-    lengths: np.ndarray
-    observations: Column
+    name: str  # as it was asked for
+    lengths: np.ndarray  # [episodes] int64, transitions in each
+    observations: Column  # as `Episodes` has them
     actions: Column
     rewarded: bool
-    chunks: Callable[[int], Iterator[Episodes]]
-    metadata: dict[str, Any] = field(default_factory=dict)
-    origin: str = ""
-    notes: tuple[str, ...] = ()
-    terminated: np.ndarray | None = None
+    chunks: Callable[[int], Iterator[Episodes]]  # about so many rows at a time, whole episodes, as often as one likes
+    metadata: dict[str, Any] = field(default_factory=dict)  # what stitchrl stored with it, as its manifest
+    origin: str = ""  # what its format says of where it comes from; its tasks may be known by it
+    notes: tuple[str, ...] = ()  # what was decided in reading it, and what it holds that other formats do not take
+    terminated: np.ndarray | None = None  # [episodes] bool, ended by the world, not by time; None where not known
 
     @property
     def rows(self) -> int:
@@ -101,15 +83,10 @@ class Source:
 
 def of_episodes(name: str, episodes: Episodes, metadata: dict[str, Any]) -> Source:
     """Episodes that are in memory already."""
-    return Source(
-        name,
-        episodes.lengths.numpy(),
-        Column.of(episodes.observations),
-        Column.of(episodes.actions),
-        episodes.rewards is not None,
-        lambda rows: iter([episodes]),
-        metadata,
-    )
+    held = (episodes.observations, episodes.actions)
+    observations, actions = (Column(tuple(values.shape[1:]), values[:0].numpy().dtype) for values in held)
+    rewarded, lengths = episodes.rewards is not None, episodes.lengths.numpy()
+    return Source(name, lengths, observations, actions, rewarded, lambda rows: iter([episodes]), metadata)
 
 
 def spans(lengths: np.ndarray, rows: int) -> Iterator[tuple[int, int]]:
@@ -134,14 +111,8 @@ def assemble(
 ) -> Episodes:
     """Episodes of rows laid end to end, T + 1 to an episode. What stands in actions and rewards of last rows is void.
 
-    Args:
-        where: Names the file, for errors.
-        first: Number of the first episode, for errors.
-        observations, actions, rewards, lengths: As the file holds them.
-        ours: As of `kept_type`.
-
-    Raises:
-        ValueError: It names an episode that holds a number that is none.
+    ValueError that names an episode in which a number is not finite. where, first: the file and the number of the first
+    episode, for this error. ours: see `kept_type`.
     """
     last = (lengths + 1).cumsum() - 1
 
@@ -174,11 +145,7 @@ def assemble(
 def kept_type(key: str, shape: Sequence[int], dtype: np.dtype, ours: bool) -> np.dtype:
     """The type in which values are held: float32 but for discrete actions, and planes and pixels of our own worlds.
 
-    Args:
-        key: What the values are.
-        shape: Of a step.
-        dtype: As the file holds them.
-        ours: Whether stitchrl wrote the file.
+    key, shape, dtype: of the values of a step in the file. ours: whether stitchrl wrote it.
     """
     if key == "actions" and not shape and dtype.kind in "iu":
         return np.dtype(np.int64)
@@ -186,18 +153,14 @@ def kept_type(key: str, shape: Sequence[int], dtype: np.dtype, ours: bool) -> np
 
 
 def check_columns(where: str, shapes: Mapping[str, tuple[Sequence[int], np.dtype]], ours: bool = False) -> None:
-    """ValueError unless observations and actions are tables of numbers, all others columns, equally long.
+    """ValueError unless observations and actions are tables of numbers, and all others columns [N] or [N, 1].
 
-    Args:
-        where: Names the file, for errors.
-        shapes: Shape and dtype of each. Columns may be [N] or [N, 1], discrete actions [N].
-        ours: Whether stitchrl wrote the file. Only then what each number of an image stands for can be known.
+    shapes: shape and dtype of each, all of one length. Discrete actions are a column. ours: whether stitchrl wrote the
+    file. Only then it may hold images, since only then what each of their numbers stands for is known.
     """
     if len(shape := shapes["observations"][0]) > 2 and not ours:
-        raise ValueError(
-            f"{where}: images are not supported; observations have shape {tuple(shape)}, expected a row of numbers for "
-            "each step"
-        )
+        found = f"images are not supported; observations have shape {tuple(shape)}"
+        raise ValueError(f"{where}: {found}, expected a row of numbers for each step")
     rows = shapes["observations"][0][0] if shapes["observations"][0] else 0
     for key, (shape, dtype) in shapes.items():
         if dtype.kind not in ("f", "i", "u") and not (dtype.kind == "b" and key not in ("observations", "actions")):
@@ -223,10 +186,8 @@ def marks(where: str, key: str, values: np.ndarray) -> np.ndarray:
     return values.astype(bool)
 
 
-def with_position(observations: np.ndarray, achieved: np.ndarray | None) -> np.ndarray:
+def with_position(observations: np.ndarray, achieved: np.ndarray) -> np.ndarray:
     """Observations [N, D] with the achieved goal [N, G] in front, unless it stands there already."""
-    if achieved is None:
-        return observations
     there = observations[:, : achieved.shape[1]]
     if there.shape == achieved.shape and not differ(there, achieved).any():
         return observations
