@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ def main(config: DictConfig) -> None:
 
 
 def check_exports(spec: "DatasetSpec", formats: list[str], folder: Path) -> None:
-    """ValueError where an export cannot be written, or would overwrite anything but an export of the same dataset."""
+    """Raise ValueError where an export cannot be written, or would overwrite anything but the same dataset's export."""
     from stitchrl.benchmark.official import differing
     from stitchrl.data.formats import destinations, open_source
     from stitchrl.files import check_file
@@ -68,10 +69,9 @@ def check_exports(spec: "DatasetSpec", formats: list[str], folder: Path) -> None
         for file in files:
             check_file(file)
         if there := [file for file in files if file.exists()]:
-            try:
+            stored: Any = {}
+            with suppress(OSError, ValueError, KeyError, TypeError):
                 stored = open_source(str(path)).metadata["manifest"]["spec"]
-            except (OSError, ValueError, KeyError, TypeError):
-                stored = {}
             if differing(stored, spec):
                 raise ValueError(f"{there[0]}: holds something else than dataset {spec.name}; move it away")
 
@@ -89,7 +89,7 @@ def export(name: str, formats: list[str], folder: Path) -> None:
 
 
 def compare(manifest: dict[str, Any]) -> None:
-    """Say on stderr where a published dataset of the same name has other data. ValueError for a damaged manifest."""
+    """Say on stderr where a published dataset of this name has other data. Raises ValueError for a damaged manifest."""
     path = PUBLISHED / manifest["name"] / "manifest.json"
     if not path.exists():
         return
@@ -98,11 +98,8 @@ def compare(manifest: dict[str, Any]) -> None:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected the manifest of a published dataset, found {error!r}") from error
     if published != manifest["dataset_sha256"]:
-        print(
-            f"notice: {manifest['name']}: its hash differs from the published one in {path} (other host or versions); "
-            "its certificate was computed again",
-            file=sys.stderr,
-        )
+        notice = f"notice: {manifest['name']}: its hash differs from the published one in {path}"
+        print(f"{notice} (other host or versions); its certificate was computed again", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ class Interrupted(BaseException):
     """A signal asks the command to stop. It is no `Exception`, so that no handler of errors takes it for one."""
 
     def __init__(self, number: int):
-        """number: of the signal."""
         super().__init__(signal.Signals(number).name)
         self.number = number
         self.status = 128 + number  # the exit status, as shells have it
