@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_holding = 0  # how many `held` blocks are open
+_waiting: int | None = None  # the signal that came inside them
 
 
 class Interrupted(BaseException):
@@ -18,10 +20,6 @@ class Interrupted(BaseException):
         super().__init__(signal.Signals(number).name)
         self.number = number
         self.status = 128 + number  # the exit status, as shells have it
-
-
-_holding = 0  # how many `held` blocks are open
-_waiting: int | None = None  # the signal that came inside them
 
 
 def _raise(number: int, _: FrameType | None) -> None:

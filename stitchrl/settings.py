@@ -80,9 +80,6 @@ def matching(pattern: str, expected: str) -> Check:
     return check
 
 
-text = matching("(?s).+", "a word")
-
-
 def word(*choices: Any) -> Check:
     def check(key: str, value: Any) -> Any:
         if not any(value == choice and type(value) is type(choice) for choice in choices):
@@ -108,8 +105,8 @@ def many(check: Check, count: int | None = None) -> Check:
     return check_all
 
 
-def record(needed: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
-    """Keys and values: all that are needed, and no key that is unknown."""
+def record(optional: Mapping[str, Check] | None = None, /, **needed: Check) -> Check:
+    """Keys and values: all that are needed, some that are optional, and no key that is unknown."""
     checks = {**needed, **(optional or {})}
 
     def check(key: str, value: Any) -> dict[str, Any]:
@@ -139,6 +136,7 @@ def refuse_unknown(prefix: str, name: Any, known: Sequence[str] | Mapping[str, A
 
 # The table.
 
+text = matching("(?s).+", "a word")
 SEED = whole(0, 2**32 - 1)
 COUNT = whole(1)
 PLACE = many(whole())  # what it means is the world's: row and column of a maze
@@ -154,56 +152,50 @@ def places(key: str, value: Any) -> Any:
 
 DATASET = record(
     {
-        "world": text,
-        "split": matching(r"[\w-]+", "letters and digits"),
-        "contexts": many(record({"reset": places, "goal": places})),
-        "seen": PAIRS,
-        "unseen": PAIRS,
-    },
-    {
         "maze": maybe(text),
         "source": maybe(text),
-        "rewards": maybe(many(record({"place": PLACE, "rate": number()}))),
-        "targets": maybe(many(record({"start": PLACE, "value": number(), "expect": EXPECT}))),
+        "rewards": maybe(many(record(place=PLACE, rate=number()))),
+        "targets": maybe(many(record(start=PLACE, value=number(), expect=EXPECT))),
         **dict.fromkeys(["horizon", "goal_distance", "length", "cut"], maybe(COUNT)),
         "transitions": COUNT,
         "seed": SEED,
         "min_episodes": COUNT,
         "control": flag,
     },
+    world=text,
+    split=matching(r"[\w-]+", "letters and digits"),
+    contexts=many(record(reset=places, goal=places)),
+    seen=PAIRS,
+    unseen=PAIRS,
 )
 OF_AGENT = {"hidden_dims": maybe(many(COUNT)), "batch_size": maybe(COUNT)}  # null: the agent's published values
-BUDGET = record({"steps": COUNT, **OF_AGENT, "evaluations": COUNT, "episodes": COUNT})
-LEARNER = record({"decay": flag, "average": number("[0, 1)")})
+BUDGET = record(steps=COUNT, **OF_AGENT, evaluations=COUNT, episodes=COUNT)
+LEARNER = record(decay=flag, average=number("[0, 1)"))
 EXPERIMENT = record(
-    {
-        "dataset": DATASET,
-        **dict.fromkeys(["agent", "goals", "instruments"], anything),  # see `keywords`
-        "budget": BUDGET,
-        "learner": LEARNER,
-        "seed": SEED,
-        "steps": COUNT,
-        "device": matching(r"cpu|cuda(:\d+)?", "cpu, cuda or cuda:<number>"),
-        "precision": word("highest", "high", "medium", "bfloat16"),
-        "workers": whole(0),
-        "wandb": maybe(text),
-        "again": flag,
-        "fail_fast": flag,
-        "inner_seeds": many(SEED),
-    },
     {"world": anything},  # see `keywords`
+    dataset=DATASET,
+    **dict.fromkeys(["agent", "goals", "instruments"], anything),  # see `keywords`
+    budget=BUDGET,
+    learner=LEARNER,
+    seed=SEED,
+    steps=COUNT,
+    device=matching(r"cpu|cuda(:\d+)?", "cpu, cuda or cuda:<number>"),
+    precision=word("highest", "high", "medium", "bfloat16"),
+    workers=whole(0),
+    wandb=maybe(text),
+    again=flag,
+    fail_fast=flag,
+    inner_seeds=many(SEED),
 )
 GENERATE = record(
-    {
-        "dataset": DATASET,
-        "if_missing": flag,
-        "export": many(word("minari", "d4rl", "ogbench")),
-        "export_to": text,
-        "card": maybe(text),
-        "workers": whole(0),
-        "fail_fast": flag,
-    },
     {"world": anything},
+    dataset=DATASET,
+    if_missing=flag,
+    export=many(word("minari", "d4rl", "ogbench")),
+    export_to=text,
+    card=maybe(text),
+    workers=whole(0),
+    fail_fast=flag,
 )
 
 # Keywords of agents and goals. Their types are those of the constructor; what a number may be goes by its name.
@@ -217,7 +209,7 @@ INTERVALS |= dict.fromkeys(AT_LEAST_0, "[0, inf)")
 INTERVALS |= dict.fromkeys(["discount", "expectile"], "(0, 1)")
 INTERVALS |= {"tau": "(0, 1]", "dropout": "[0, 1)", "p": "(0, 1]", "detour": "[1, inf)"}
 SHARE = number("[0, 1]")
-MIXTURE = record({"current": SHARE, "trajectory": SHARE, "random": SHARE, "discount": maybe(number("(0, 1)"))})
+MIXTURE = record(current=SHARE, trajectory=SHARE, random=SHARE, discount=maybe(number("(0, 1)")))
 MIXTURES = ("actor_goals", "value_goals")
 
 
@@ -259,13 +251,11 @@ def _parameters(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter
         for parameter in parameters[1:] if constructors else parameters:
             hint = hints.get(parameter.name, Any)
             found.setdefault(parameter.name, parameter.replace(annotation=hint))
-        found = {name: parameter for name, parameter in found.items() if parameter.kind not in _REST}
+        rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        found = {name: parameter for name, parameter in found.items() if parameter.kind not in rest}
         if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
             return found, False
     return found, True
-
-
-_REST = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _of_parameter(parameter: inspect.Parameter) -> Check:

@@ -43,6 +43,7 @@ SUPERVISED = "STITCHRL_SUPERVISED"  # in the environment of a process that is to
 BEGINS = "begins"  # what a job is at before its process has told of anything
 
 Finished = Callable[[dict[str, Any], Path], bool]  # the resolved configuration of a run, its folder
+_sweep: "Sweep | None" = None  # Hydra tells the callback of it, and main ends it
 
 
 class Failed(Exception):
@@ -283,9 +284,6 @@ class Watch(Callback):
             _sweep = Sweep(Path(config.hydra.sweep.dir), jobs, len(jobs) or config.hydra.sweeper.get("n_trials"))
         except Exception as error:
             sys.exit(explain(error))
-
-
-_sweep: "Sweep | None" = None  # Hydra tells the callback of it, and main ends it
 
 
 def planned(config: DictConfig) -> list[list[str]]:

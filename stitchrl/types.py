@@ -184,9 +184,6 @@ class LossResult(NamedTuple):
     info: dict[str, Any]  # logged, not minimised: scalars on whatever device, or plain numbers
 
 
-RETURN_DIM = 2  # of a return as a condition
-
-
 class Window(NamedTuple):
     """The first steps of each path, row by row, for sequence models."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 Cell = tuple[int, ...]  # row, column
-
+INSIDE = 0.9  # of a dataset's positions at least lie in its maze; a body's centre may lean over a wall
 MAPS = {
     "umaze": (
         "#####",
@@ -67,9 +67,6 @@ MAPS = {
         "########",
     ),
 }
-
-
-INSIDE = 0.9  # of a dataset's positions at least lie in its maze; a body's centre may lean over a wall
 
 
 @dataclass(frozen=True)
