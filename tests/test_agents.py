@@ -330,7 +330,7 @@ def test_an_agent_of_returns_learns_to_walk_to_the_end_that_earns_what_it_is_ask
     agent = kind(spaces(action_dim=1, columns=None), **settings)
     agent.fit(episodes.observations)
     learner, sampler = plain_learner(agent.train()), make_sampler(episodes, agent)
-    assert sampler.returns.scale == 1
+    assert sampler.relabelling.scale == 1
     for _ in range(updates):
         learner.update(sampler.sample(agent.batch_size), torch.Generator())
     here = torch.arange(1.0, LAST)  # not at an end, where there is one way only

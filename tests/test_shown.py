@@ -7,9 +7,9 @@ import pytest
 from conftest import command, make_episodes
 
 from stitchrl.audit import __main__ as audit
+from stitchrl.cards import card
 from stitchrl.data.formats import write
 from stitchrl.data.formats.source import of_episodes
-from stitchrl.report import card
 from stitchrl.report.charts import Series, line_chart
 from stitchrl.report.statistics import Estimate
 

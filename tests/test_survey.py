@@ -75,7 +75,7 @@ def test_cut_episodes_are_joined_again():
     rng = np.random.default_rng(0)
     whole = make_episodes([rng.normal(0, 0.3, (rng.integers(20, 300), 2)).cumsum(0) for _ in range(40)])
     tasks = [task((-1.5, 0), (1.5, 0), 0.8), task((1.5, 1), (-1.5, -1), 0.8)]
-    pieces, _ = cut(whole, 7, [], np.random.default_rng(0))
+    pieces, _ = cut(whole, 7, [], np.random.default_rng(0), whole.observations[:, :2].numpy())
     order = np.random.default_rng(1).permutation(len(pieces.lengths))  # in any order
     observations = [pieces.observations[pieces.first[i] : pieces.last[i] + 1].numpy()[:, :2] for i in order]
     mixed = make_episodes(observations)
