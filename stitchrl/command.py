@@ -182,7 +182,8 @@ def help_text(usage: str, name: str) -> str:
     """What can be chosen and set. Hydra's own text takes it most of a second to put together."""
     values = (CONF / f"{name}.yaml").read_text(encoding="utf-8").partition("- _self_\n")[2].partition("\nhydra:\n")[0]
     lines = [usage, "Choices, each a file in conf/:\n"]
-    for group in ("experiment", "agent", "goals", "budget", "instruments", "dataset") if name == "config" else ("dataset",):
+    groups = ["experiment", "agent", "goals", "budget", "instruments"] if name == "config" else []
+    for group in [*groups, "dataset"]:
         names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         if group == "dataset":
             lines += _datasets(names)
