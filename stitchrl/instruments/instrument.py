@@ -21,7 +21,7 @@ Values = Mapping[str, float | None]  # by key; None: there is no such value, whi
 class Instrument(Protocol):
     """Something that is measured."""
 
-    every: int | Literal["evaluation"]  # updates between two measurements, or one with each evaluation
+    every: int | Literal["evaluation"]  # updates between two measurements; "evaluation": one with each evaluation
 
     def bind(self, benchmark: Benchmark, goals: TrajectorySampler, sampler: BatchSampler) -> None:
         """Prepare, before training begins or goes on.
