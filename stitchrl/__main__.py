@@ -4,16 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from stitchrl.command import (  # first: it sets up Hydra's error handling
-    CONF,
-    benchmark_of,
-    checked,
-    guarded,
-    hydra_command,
-    identity,
-    one_line,
-    plain,
-)
+# First, since it sets up Hydra's error handling:
+from stitchrl.command import CONF, benchmark_of, checked, guarded, hydra_command, identity, one_line, plain
 
 import hydra  # isort: skip
 from hydra.core.hydra_config import HydraConfig
@@ -55,7 +47,7 @@ def main(config: DictConfig) -> None:
         try:
             run(values, out)
         except Exception as error:
-            status.fail(out, one_line(error))
+            status.end(out, "failed", one_line(error))
             raise
 
 
@@ -67,19 +59,13 @@ def run(values: dict[str, Any], out: Path) -> None:
     settings = training.Settings(
         agent_name=choices["agent"],
         goals_name=choices["goals"],
-        seed=values["seed"],
-        steps=values["steps"],
         evaluations=values["budget"]["evaluations"],
         episodes=values["budget"]["episodes"],
-        decay=values["learner"]["decay"],
-        average=values["learner"]["average"],
-        device=values["device"],
-        precision=values["precision"],
+        **values["learner"],
         workers=values["workers"] or os.cpu_count() or 1,
         identity=identity(values),
         source=source_hash(*(values[group] for group in DECIDING)),
-        wandb=values["wandb"],
-        again=values["again"],
+        **{key: values[key] for key in ("seed", "steps", "device", "precision", "wandb", "again")},
     )
     benchmark = benchmark_of(values)
     make_agent, goals = instantiate(values["agent"], _partial_=True), instantiate(values["goals"])

@@ -38,6 +38,5 @@ def answer(name: str) -> None:
     if not name:
         raise ValueError(f"a command expected: {known}; see --help")
     nearest = difflib.get_close_matches(name, MODULES, n=1)
-    raise ValueError(
-        f"{name}: no such command; " + (f"the nearest is {nearest[0]}" if nearest else f"there are {known}")
-    )
+    expected = f"the nearest is {nearest[0]}" if nearest else f"there are {known}"
+    raise ValueError(f"{name}: no such command; {expected}")

@@ -23,10 +23,10 @@ AUDIT = "stitchrl.audit"  # objectives name it, and it certifies data; no number
 def source_hash(*configurations: Any) -> str:
     """A hash of the code that a run goes through. configurations: plain values that name classes as `_target_`.
 
-    That is the experiment, the learner, batches, evaluation and summary of this package, and the modules of the named
-    classes; with each module those that it imports, where they are of the same package, of this one, or not installed
-    (other installed packages are known by their versions). What is imported by other means than an import statement
-    is not seen. Raises ValueError that names a class whose module is not found.
+    That is the experiment, learner, batches, evaluation and summary of this package, and the modules of the named
+    classes. With each module come those that it imports, where they are of the same package, of this one, or not
+    installed: installed packages are known by their versions. Only import statements are seen. Raises ValueError that
+    names a class whose module is not found.
     """
     targets = [target for configuration in configurations for target in _targets(configuration)]
     followed = {"stitchrl", *(target.partition(".")[0] for target in targets)}
@@ -38,11 +38,11 @@ def source_hash(*configurations: Any) -> str:
             continue
         seen.add(name)
         file = _file(name)
-        if file is not None and (_local(file) or name.partition(".")[0] in followed):
+        installed = file is not None and {"site-packages", "dist-packages"} & set(file.parts)
+        if file is not None and (not installed or name.partition(".")[0] in followed):
             found[name], imported = _read(name, file)
             waiting += imported
-    for name in SCRIPTS:
-        found[name], _ = _read(name, Path(__file__).with_name(f"{name.rpartition('.')[2]}.py"))
+    found |= {name: _read(name, Path(__file__).with_name(f"{name.rpartition('.')[2]}.py"))[0] for name in SCRIPTS}
     return hashlib.sha256("\n".join(f"{name} {found[name]}" for name in sorted(found)).encode()).hexdigest()
 
 
@@ -87,13 +87,8 @@ def _file(name: str) -> Path | None:
     return Path(spec.origin) if spec.has_location and spec.origin else None
 
 
-def _local(file: Path) -> bool:
-    """Whether a file belongs to no installed package."""
-    return not {"site-packages", "dist-packages"} & set(file.parts)
-
-
 def _read(name: str, file: Path) -> tuple[str, list[str]]:
-    """The hash of what a module says, and the modules that it may import; of one that is no source, of its bytes."""
+    """The hash of a module's code (of its bytes, where it is no source), and the modules that it may import."""
     if file.suffix != ".py":
         return hashlib.sha256(file.read_bytes()).hexdigest(), []
     tree = ast.parse(file.read_bytes(), str(file))

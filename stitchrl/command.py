@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from stitchrl.benchmark.benchmark import Benchmark
 
 __all__ = ["guarded"]  # for the commands
-
-
 UNDECIDING = ("workers", "fail_fast", "inner_seeds", "wandb", "again")  # keys that no number of a run depends on
 GIVEN = ("spaces",)  # to an agent, by the benchmark
 
@@ -99,7 +97,7 @@ def run_name(values: dict[str, Any], choices: Mapping[str, Any]) -> str:
 
 
 def _folder(_root_: DictConfig) -> str:
-    """Of a run; none of its own for a job of a sweep that cannot be, since it is the job that has to say so."""
+    """The name of a run's folder. In a sweep a faulty job gets the current one: the job has to tell its fault."""
     try:
         return run_name(plain(_root_), _root_.hydra.runtime.choices)
     except Exception:
@@ -125,14 +123,10 @@ def _node(value: Any) -> Any:
     return OmegaConf.create(value) if isinstance(value, list | dict) else value
 
 
-OmegaConf.register_new_resolver("identity", _folder, replace=True)
-OmegaConf.register_new_resolver("for_world", _for_world, replace=True)
-OmegaConf.register_new_resolver("within_budget", _within_budget, replace=True)
-
+for name, resolver in (("identity", _folder), ("for_world", _for_world), ("within_budget", _within_budget)):
+    OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 EXTRA = ("hydra/sweeper/optuna", "hydra/launcher/submitit_local", "hydra/launcher/submitit_slurm")  # `sweep` has them
-
-
 WRAPPERS = (HydraException, InterpolationResolutionError)
 
 
@@ -155,20 +149,17 @@ def readable(error: BaseException) -> BaseException:
 
 
 def one_line(error: BaseException) -> str:
-    """What is wrong, without line breaks; with the kind of error where it is not one that the user can mend."""
+    """As `guard.one_line`, of Hydra's errors too."""
     return guard.one_line(readable(error))
 
 
 def explain(error: BaseException) -> int:
-    """Say in one line on stderr what is wrong; the exit status."""
+    """As `guard.explain`, of Hydra's errors too."""
     return guard.explain(readable(error))
 
 
 def hydra_command(usage: str | None, name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """A command of Hydra's whose errors, also those outside its job, say in a line what is wrong.
-
-    usage: what --help begins with. name: of its configuration.
-    """
+    """A Hydra command that tells every error in a line. usage: what --help begins with. name: of its configuration."""
 
     def decorate(main: Callable[[], None]) -> Callable[[], None]:
         @functools.wraps(main)
@@ -191,20 +182,16 @@ def help_text(usage: str, name: str) -> str:
     """What can be chosen and set. Hydra's own text takes it most of a second to put together."""
     values = (CONF / f"{name}.yaml").read_text(encoding="utf-8").partition("- _self_\n")[2].partition("\nhydra:\n")[0]
     lines = [usage, "Choices, each a file in conf/:\n"]
-    for group in ("experiment", "agent", "goals", "budget", "instruments", "dataset") if name == "config" else ("dataset",):
+    groups = ["experiment", "agent", "goals", "budget", "instruments"] if name == "config" else []
+    for group in [*groups, "dataset"]:
         names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         if group == "dataset":
             lines += _datasets(names)
         else:
-            title = "+experiment=" if group == "experiment" else f"{group}="
-            lines.append(
-                textwrap.fill(", ".join(names), 100, initial_indent=f"  {title:13}", subsequent_indent=" " * 15)
-            )
-    lines += ["\nSettings, each given as key=value:", textwrap.indent(values, "  ")]
-    lines.append(
-        "The keys of a choice are given as agent.lr=1e-3; --cfg job shows them all, --hydra-help Hydra's options."
-    )
-    return "\n".join(lines)
+            title = f"{'+' if group == 'experiment' else ''}{group}="
+            lines += textwrap.wrap(", ".join(names), 100, initial_indent=f"  {title:13}", subsequent_indent=" " * 15)
+    hint = "The keys of a choice are given as agent.lr=1e-3; --cfg job shows them all, --hydra-help Hydra's options."
+    return "\n".join([*lines, "\nSettings, each given as key=value:", textwrap.indent(values, "  "), hint])
 
 
 def _datasets(names: Sequence[str]) -> list[str]:

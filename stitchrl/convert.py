@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    parser = Parser(
-        prog="python -m stitchrl.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog="python -m stitchrl.convert", description=__doc__, formatter_class=as_written)
     parser.add_argument("source", metavar="SRC")
     parser.add_argument("destination", metavar="DST")
     parser.add_argument("--overwrite", action="store_true", help="replace DST")
@@ -39,15 +38,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="with --cut: of the phase at which episodes are cut")
     options = parser.parse_args()
 
-    from stitchrl.data.formats import is_file, open_source, place, write
+    from stitchrl.data.formats import check_destination, destinations, is_file, open_source, place, write
+    from stitchrl.files import followed
 
     if options.tasks and not options.cut:
         raise ValueError("--tasks: only --cut needs them")
     if options.minari_format and is_file(options.destination):
         raise ValueError(f"--minari-format: {options.destination} is a file, a Minari id expected")
-    from stitchrl.data.formats import check_destination, destinations
-    from stitchrl.files import followed
-
     layout = options.minari_format or "hdf5"
     check_destination(options.destination, options.overwrite, layout)
     for beside in destinations(options.destination)[1:]:
@@ -77,7 +74,7 @@ def _cut(source: "Source", steps: int, tasks_file: Path | None, seed: int) -> "S
     if steps < 1:
         raise ValueError(f"--cut: {steps} given, a positive number of steps expected")
     columns: Sequence[int] = GOAL
-    tasks = list[Task]()
+    tasks: list[Task] = []
     if tasks_file is not None:
         read = read_tasks(tasks_file)
         tasks = [task for task in read.tasks if isinstance(task, Task)]
@@ -90,11 +87,8 @@ def _cut(source: "Source", steps: int, tasks_file: Path | None, seed: int) -> "S
     achieved = at_columns(columns)(episodes.observations.numpy())
     pieces, origin = cut(episodes, steps, unseen, np.random.default_rng([seed, steps]), achieved)
     # What was known of the whole episodes is not true of the pieces.
-    return dataclasses.replace(
-        of_episodes(source.name, pieces, {}),
-        origin=source.origin,
-        terminated=pieces_terminated(source.terminated, origin),
-    )
+    terminated = pieces_terminated(source.terminated, origin)
+    return dataclasses.replace(of_episodes(source.name, pieces, {}), origin=source.origin, terminated=terminated)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,8 @@ ENVS_PER_BLOCK = 8  # matrix products treat the rows of an unfilled block differ
 class PolicyController:
     """A learned policy that acts in the environments of a simulation, for all of them in one call.
 
-    Args:
-        policy: What acts.
-        world: Where.
-        conditioning: What each environment is asked for.
-        window: How many of the last states, actions and conditions a sequence model is shown. None: the newest alone.
+    conditioning: what each environment is asked for. window: how many of the last states, actions and conditions a
+    sequence model is shown; None: the newest alone.
     """
 
     def __init__(self, policy: Policy, world: World, conditioning: Conditioning, window: int | None = None):
@@ -47,7 +44,7 @@ class PolicyController:
         self.requests[env] = request
 
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """Actions [envs, ...]. Raises NotFinite before a simulation is given one that is not finite."""
+        """Raises NotFinite before a simulation is given an action that is not finite."""
         actions = self._act(observations, steps)
         finite = np.isfinite(actions).reshape(len(actions), -1).all(1)
         for env in np.flatnonzero(~finite):
@@ -78,17 +75,9 @@ class PolicyController:
 class Evaluator:
     """Evaluates on the same starts and goals each time: they are drawn once, from the evaluation's own seed.
 
-    Simulations are built once. The policy acts for batches of one width, whatever the number of workers.
-
-    Args:
-        world: Where.
-        objective: What is asked for.
-        tasks: The objective's own, or others of their kind.
-        episodes: Of each task.
-        seed: Of the evaluation.
-        workers: Threads.
-        conditioning: Makes what so many environments are asked for.
-        window: As of `PolicyController`.
+    Simulations are built once. The policy acts for batches of one width, whatever the number of workers (threads).
+    tasks: the objective's own, or others of their kind. episodes: of each task. conditioning: makes what so many
+    environments are asked for. window: as of `PolicyController`.
     """
 
     def __init__(
@@ -113,12 +102,7 @@ class Evaluator:
         self.simulations = [world.simulate(self.envs) for _ in range(workers)]
 
     def evaluate(self, policy: Policy, episodes: int | None = None) -> tuple[list[dict[str, Any]], list[Trajectory]]:
-        """Rows, task by task, and the trajectories that they tell of.
-
-        Args:
-            policy: What is evaluated.
-            episodes: Only the first so many of each task.
-        """
+        """Rows, task by task, and the trajectories that they tell of. episodes: only the first so many of each task."""
         chosen = episodes or self.episodes
         requests = [request for request in self.requests if request.number % self.episodes < chosen]
         rollouts = [

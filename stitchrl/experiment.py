@@ -40,26 +40,12 @@ def run(
     settings: Settings,
     out: Path,
 ) -> dict[str, Any]:
-    """Train and evaluate.
+    """Train and evaluate. Returns the run's summary, as it is written to its folder `out`.
 
     A run that was interrupted goes on from its last checkpoint, to the same numbers. A finished one is not run again,
-    unless its origin is another by now or the settings say so.
-
-    Args:
-        benchmark: What is trained for and evaluated.
-        make_agent: Makes the agent of `spaces`.
-        goals: The trajectory sampler.
-        instruments: By name.
-        settings: All else.
-        out: The run's folder.
-
-    Returns:
-        The run's summary, as written to `out`.
-
-    Raises:
-        ValueError: Unusable input.
-        NotFinite: The run diverges.
-        Interrupted: A signal asked it to stop; a checkpoint is written.
+    unless its origin is another by now or the settings say so. `make_agent` is called with the keyword `spaces`. Raises
+    ValueError for unusable input, NotFinite where the run diverges, and Interrupted where a signal asks it to stop,
+    once a checkpoint is written.
     """
     began = time.monotonic()
     torch.set_num_threads(1)
@@ -79,7 +65,7 @@ def run(
         state = None if finished else _load(out / "checkpoints" / "last.pt", origin)
         return _run(dataset, training, state, origin, out, began)
     except Interrupted as stop:
-        status.interrupt(out, str(stop))
+        status.end(out, "interrupted", str(stop))
         stop.args = (f"{stop}: {out} goes on when it is started again",)
         raise
 
@@ -97,7 +83,7 @@ def _run(
     before, sizes = (0.0, None) if state is None else (state["seconds"], state["log_sizes"])
     for stale in PER_RUN:
         (out / stale).unlink(missing_ok=True)
-    status.begin(out, origin)
+    status.mark(out, "running", origin)
     write_json(out / "certificate.json", dataset.certificate.as_dict())
     write_arrays(out / "data.npz", _data_sample(training.benchmark, dataset))
 
@@ -119,10 +105,8 @@ def _run(
     except NotFinite as error:
         write_json(out / "summary.json", head | {"failed": str(error), "seen": None, "unseen": None})
         raise
-    certificate = dataset.certificate.as_dict()
-    summary = head | summarise(
-        training.benchmark.objective, certificate, training.results, last.rows, settings.episodes
-    )
+    objective, certificate = training.benchmark.objective, dataset.certificate.as_dict()
+    summary = head | summarise(objective, certificate, training.results, last.rows, settings.episodes)
     augmentation = ("requested", "realised", "contradiction_rate")
     summary |= {
         "augmentation": {key: training.measured.get(f"augmentation/{key}") for key in augmentation},
@@ -134,17 +118,17 @@ def _run(
     }
     with held():
         write_json(out / "summary.json", summary)
-        status.finish(out, origin)
+        status.mark(out, "finished", origin)
     return summary
 
 
 def _calibrate(training: Training, last: Evaluation) -> list[dict[str, Any]]:
     objective = training.benchmark.objective
-    return objective.calibration(lambda tasks, n: training.make_evaluator(list(tasks), n).evaluate(last.policy)[0])
+    return objective.calibration(lambda tasks, n: training.make_evaluator(tasks, n).evaluate(last.policy)[0])
 
 
 def _load(checkpoint: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
-    """The state to go on from: None without a checkpoint, or with that of another configuration, data or versions."""
+    """The state to go on from. None: there is no checkpoint, or it is of another configuration, data or versions."""
     if not checkpoint.exists():
         return None
     try:
@@ -197,9 +181,8 @@ def _commit() -> str | None:
     here = Path(__file__)
 
     def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=here.parent, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        line = ["git", *arguments]
+        return subprocess.run(line, cwd=here.parent, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", here.name)  # not some other project's checkout around an installed package

@@ -42,8 +42,9 @@ def followed(path: Path) -> Path:
 def scratch(place: Path) -> Iterator[Path]:
     """An empty folder beside `place`, for one writer alone, who may move things from it to `place`. It is removed.
 
-    A writer that is killed leaves its folder. The next one for the same place removes it: whoever lives holds the lock
-    of his folder. Where the file system has no locks it stays; names are drawn at random, so it is in nobody's way.
+    A writer that is killed leaves its folder. The next writer for the same place removes it, since a living writer
+    holds the lock of its folder. Where the file system has no locks the folder stays. Names are drawn at random, so it
+    is in nobody's way.
     """
     _sweep(place)
     folder = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
@@ -80,7 +81,7 @@ def _sweep(place: Path) -> None:
 
 
 def check_file(path: Path, overwrite: bool = True) -> None:
-    """ValueError where a file cannot be written to `path`, or is there already and must not be overwritten."""
+    """Raise ValueError where a file cannot be written to `path`, or is there and must not be overwritten."""
     if path.is_symlink() and followed(path).is_symlink():
         raise ValueError(f"{path}: a symbolic link that leads in a circle, expected a file")
     if path.is_dir():
@@ -93,7 +94,7 @@ def check_file(path: Path, overwrite: bool = True) -> None:
 
 
 def check_parent(path: Path) -> None:
-    """ValueError where nothing can be put at `path`: its folder cannot be written, and cannot be made."""
+    """Raise ValueError where nothing can be put at `path`: its folder can be neither written nor made."""
     target = followed(path)
     if path.is_symlink() and not target.parent.is_dir():
         raise ValueError(f"{path}: a symbolic link into {target.parent}, which is not there")
@@ -134,9 +135,9 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """While it lasts no other process holds the lock of this file, which is made where there is none, and stays.
+    """In this block no other process holds the lock of this file. The file is made if need be, and stays.
 
-    The lock goes with the process that holds it, however that ends.
+    The lock ends with the process that holds it, however that ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:

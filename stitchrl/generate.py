@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from stitchrl.sweep import concluded, job
 if TYPE_CHECKING:
     from stitchrl.spec import DatasetSpec
 
-SUFFIXES = {"minari": "", "d4rl": ".hdf5", "ogbench": ".npz"}
+SUFFIXES = {"d4rl": ".hdf5", "ogbench": ".npz"}  # of exports; in Minari a dataset lives already
 PUBLISHED = CONF.parent / "datasets"  # the cards of a checkout
 
 
@@ -35,7 +37,9 @@ def main(config: DictConfig) -> None:
     values = checked(plain(config))
     benchmark = benchmark_of(values)
     spec = benchmark.spec
-    check_exports(spec, values["export"], Path(values["export_to"]))
+    folder, formats = Path(values["export_to"]), [format_ for format_ in values["export"] if format_ in SUFFIXES]
+    exports = {format_: folder / (spec.name + SUFFIXES[format_]) for format_ in formats}
+    check_exports(spec, exports.values())
     if not (values["if_missing"] and minari.folder(spec.name).exists()):
         store.generate(benchmark, values["workers"] or os.cpu_count() or 1, values["if_missing"])
     _, metadata = store.read_stored(benchmark)
@@ -45,7 +49,7 @@ def main(config: DictConfig) -> None:
     for problem in certificate.get("problems", []):
         print(f"  {problem}", file=sys.stderr)
     compare(manifest)
-    export(spec.name, values["export"], Path(values["export_to"]))
+    export(spec.name, exports)
     if values["card"]:
         episodes, folder = minari.read(spec.name), Path(values["card"]) / spec.name
         contexts = np.array(metadata["contexts"])[episodes.number.numpy()]
@@ -54,42 +58,36 @@ def main(config: DictConfig) -> None:
         print(f"card: {folder}")
 
 
-def check_exports(spec: "DatasetSpec", formats: list[str], folder: Path) -> None:
-    """ValueError where an export cannot be written, or would overwrite anything but an export of the same dataset."""
+def check_exports(spec: "DatasetSpec", paths: Iterable[Path]) -> None:
+    """Raise ValueError where an export cannot be written, or would overwrite anything but the same dataset's export."""
     from stitchrl.benchmark.official import differing
     from stitchrl.data.formats import destinations, open_source
     from stitchrl.files import check_file
 
-    for format_ in formats:
-        if format_ == "minari":
-            continue
-        path = folder / (spec.name + SUFFIXES[format_])
+    for path in paths:
         files = destinations(str(path))
         for file in files:
             check_file(file)
         if there := [file for file in files if file.exists()]:
-            try:
+            stored: Any = {}
+            with suppress(OSError, ValueError, KeyError, TypeError):
                 stored = open_source(str(path)).metadata["manifest"]["spec"]
-            except (OSError, ValueError, KeyError, TypeError):
-                stored = {}
             if differing(stored, spec):
                 raise ValueError(f"{there[0]}: holds something else than dataset {spec.name}; move it away")
 
 
-def export(name: str, formats: list[str], folder: Path) -> None:
-    """Write a stored dataset in other formats, and say on stderr what they do not hold."""
+def export(name: str, paths: dict[str, Path]) -> None:
+    """Write a stored dataset to a path for each format, and say on stderr what the formats do not hold."""
     from stitchrl.data.formats import minari, write
 
-    for format_ in formats:
-        if format_ != "minari":  # where it lives already
-            path = folder / (name + SUFFIXES[format_])
-            for note in write(str(path), minari.open_source(f"{minari.NAMESPACE}/{name}")):
-                print(f"{path}: {note}", file=sys.stderr)
-            print(f"{format_}: {path}")
+    for format_, path in paths.items():
+        for note in write(str(path), minari.open_source(f"{minari.NAMESPACE}/{name}")):
+            print(f"{path}: {note}", file=sys.stderr)
+        print(f"{format_}: {path}")
 
 
 def compare(manifest: dict[str, Any]) -> None:
-    """Say on stderr where a published dataset of the same name has other data. ValueError for a damaged manifest."""
+    """Say on stderr where a published dataset of this name has other data. Raises ValueError for a damaged manifest."""
     path = PUBLISHED / manifest["name"] / "manifest.json"
     if not path.exists():
         return
@@ -98,11 +96,8 @@ def compare(manifest: dict[str, Any]) -> None:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected the manifest of a published dataset, found {error!r}") from error
     if published != manifest["dataset_sha256"]:
-        print(
-            f"notice: {manifest['name']}: its hash differs from the published one in {path} (other host or versions); "
-            "its certificate was computed again",
-            file=sys.stderr,
-        )
+        notice = f"notice: {manifest['name']}: its hash differs from the published one in {path}"
+        print(f"{notice} (other host or versions); its certificate was computed again", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def one_line(error: BaseException) -> str:
 
 
 def explain(error: BaseException) -> int:
-    """Say in one line on stderr what is wrong, and nothing where nobody listens; the exit status."""
+    """Say in one line on stderr what is wrong, and nothing where nobody listens. Returns the exit status."""
     if isinstance(error, BrokenPipeError) and _unread():
         return UNREAD
     with suppress(OSError):

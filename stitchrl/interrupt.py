@@ -9,20 +9,17 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_holding = 0  # how many `held` blocks are open
+_waiting: int | None = None  # the signal that came inside them
 
 
 class Interrupted(BaseException):
     """A signal asks the command to stop. It is no `Exception`, so that no handler of errors takes it for one."""
 
     def __init__(self, number: int):
-        """number: of the signal."""
         super().__init__(signal.Signals(number).name)
         self.number = number
         self.status = 128 + number  # the exit status, as shells have it
-
-
-_holding = 0  # how many `held` blocks are open
-_waiting: int | None = None  # the signal that came inside them
 
 
 def _raise(number: int, _: FrameType | None) -> None:

@@ -15,10 +15,10 @@ EVENTS = "events.out.tfevents.*"  # a file for each process that worked at the r
 
 
 class Log:
-    """Begins anew, or where the checkpoint of an interrupted run was written: what came after it is cut off.
+    """Begins anew, or where the checkpoint of an interrupted run was written: what came after that is cut off.
 
-    sizes: the checkpoint's `sizes()`; None without one. project: of Weights & Biases, None for none. facts: what is
-    told there of the run; origin: what makes it that run.
+    sizes: the checkpoint's `sizes()`; None without one. project: of Weights & Biases, None for none. facts: what W&B is
+    told of the run; origin: what makes it that run.
     """
 
     def __init__(
@@ -31,9 +31,8 @@ class Log:
     ):
         self._wandb = None if project is None else _start_wandb(out, project, facts, origin)
         self._out = out
-        for path in [out / "train.jsonl", out / "eval.jsonl", *out.glob(EVENTS)]:
-            size = (sizes or {}).get(path.name, 0)
-            if size:
+        for path in self._paths():
+            if size := (sizes or {}).get(path.name, 0):
                 os.truncate(path, size)
             else:
                 path.unlink(missing_ok=True)
@@ -70,8 +69,10 @@ class Log:
         for file in self._files.values():
             file.flush()
         self._events.flush()
-        paths = [self._out / "train.jsonl", self._out / "eval.jsonl", *self._out.glob(EVENTS)]
-        return {path.name: path.stat().st_size for path in paths}
+        return {path.name: path.stat().st_size for path in self._paths()}
+
+    def _paths(self) -> list[Path]:
+        return [self._out / "train.jsonl", self._out / "eval.jsonl", *self._out.glob(EVENTS)]
 
 
 def _line(values: dict[str, Any]) -> str:

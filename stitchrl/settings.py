@@ -1,7 +1,7 @@
 """What each key of the configuration may hold: one table of types and ranges, looked at before anything is done.
 
-A check is called with a key's full name and the value found, and returns the value as it is used: a whole number that
-was written as 1e5 is an integer then. It raises ValueError that names the key, the value and what was expected.
+A check is called with a key's full name and the value found. It returns the value as it is used: a whole number that
+was written as 1e5 becomes an integer. It raises ValueError that names the key, the value and what was expected.
 """
 
 import difflib
@@ -54,9 +54,8 @@ def whole(least: int | None = None, most: int | None = None) -> Check:
 def number(interval: str = "(-inf, inf)") -> Check:
     """A finite number in an interval, written as in mathematics: "(0, 1]" is above 0 and at most 1."""
     low, high = (float(end) for end in interval[1:-1].split(","))
-    expected = {"(-inf, inf)": "a number", "(0, inf)": "a number above 0", "[0, inf)": "a number of 0 or more"}.get(
-        interval, f"a number in {interval}"
-    )
+    plain = {"(-inf, inf)": "a number", "(0, inf)": "a number above 0", "[0, inf)": "a number of 0 or more"}
+    expected = plain.get(interval, f"a number in {interval}")
 
     def check(key: str, value: Any) -> float:
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
@@ -72,10 +71,6 @@ def number(interval: str = "(-inf, inf)") -> Check:
 
 def flag(key: str, value: Any) -> bool:
     return value if isinstance(value, bool) else refuse(key, value, "true or false")
-
-
-def text(key: str, value: Any) -> str:
-    return value if isinstance(value, str) and value else refuse(key, value, "a word")
 
 
 def matching(pattern: str, expected: str) -> Check:
@@ -110,8 +105,8 @@ def many(check: Check, count: int | None = None) -> Check:
     return check_all
 
 
-def record(needed: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
-    """Keys and values: all that are needed, and no key that is unknown."""
+def record(optional: Mapping[str, Check] | None = None, /, **needed: Check) -> Check:
+    """Keys and values: all that are needed, some that are optional, and no key that is unknown."""
     checks = {**needed, **(optional or {})}
 
     def check(key: str, value: Any) -> dict[str, Any]:
@@ -132,17 +127,18 @@ def record(needed: Mapping[str, Check], optional: Mapping[str, Check] | None = N
 def refuse_unknown(prefix: str, name: Any, known: Sequence[str] | Mapping[str, Any], value: Any = ...) -> NoReturn:
     """Say that there is no such key, and which one is the nearest. prefix: of the full name, with its dot."""
     names = [str(key) for key in known if key != "_target_"]  # what it is, and no setting of it
-    nearest = difflib.get_close_matches(str(name), names, n=1)
     found = "" if value is ... else f"{_shown(value)} given, "
-    expected = (
-        f"; the nearest is {prefix}{nearest[0]}" if nearest else f"; there are {', '.join(names)}" if names else ""
-    )
+    expected = f"; there are {', '.join(names)}" if names else ""
+    if nearest := difflib.get_close_matches(str(name), names, n=1):
+        expected = f"; the nearest is {prefix}{nearest[0]}"
     raise ValueError(f"{prefix}{name}: {found}no such setting{expected}")
 
 
 # The table.
 
+text = matching("(?s).+", "a word")
 SEED = whole(0, 2**32 - 1)
+COUNT = whole(1)
 PLACE = many(whole())  # what it means is the world's: row and column of a maze
 PAIRS = many(many(PLACE, count=2))
 EXPECT = word("seen", "unseen")
@@ -156,99 +152,76 @@ def places(key: str, value: Any) -> Any:
 
 DATASET = record(
     {
-        "world": text,
-        "split": matching(r"[\w-]+", "letters and digits"),
-        "contexts": many(record({"reset": places, "goal": places})),
-        "seen": PAIRS,
-        "unseen": PAIRS,
-    },
-    {
         "maze": maybe(text),
         "source": maybe(text),
-        "rewards": maybe(many(record({"place": PLACE, "rate": number()}))),
-        "targets": maybe(many(record({"start": PLACE, "value": number(), "expect": EXPECT}))),
-        "horizon": maybe(whole(1)),
-        "goal_distance": maybe(whole(1)),
-        "length": maybe(whole(1)),
-        "cut": maybe(whole(1)),
-        "transitions": whole(1),
+        "rewards": maybe(many(record(place=PLACE, rate=number()))),
+        "targets": maybe(many(record(start=PLACE, value=number(), expect=EXPECT))),
+        **dict.fromkeys(["horizon", "goal_distance", "length", "cut"], maybe(COUNT)),
+        "transitions": COUNT,
         "seed": SEED,
-        "min_episodes": whole(1),
+        "min_episodes": COUNT,
         "control": flag,
     },
+    world=text,
+    split=matching(r"[\w-]+", "letters and digits"),
+    contexts=many(record(reset=places, goal=places)),
+    seen=PAIRS,
+    unseen=PAIRS,
 )
-BUDGET = record(
-    {
-        "steps": whole(1),
-        "hidden_dims": maybe(many(whole(1))),
-        "batch_size": maybe(whole(1)),
-        "evaluations": whole(1),
-        "episodes": whole(1),
-    }
-)
-LEARNER = record({"decay": flag, "average": number("[0, 1)")})
+OF_AGENT = {"hidden_dims": maybe(many(COUNT)), "batch_size": maybe(COUNT)}  # null: the agent's published values
+BUDGET = record(steps=COUNT, **OF_AGENT, evaluations=COUNT, episodes=COUNT)
+LEARNER = record(decay=flag, average=number("[0, 1)"))
 EXPERIMENT = record(
-    {
-        "dataset": DATASET,
-        "agent": anything,  # see `keywords`
-        "goals": anything,
-        "instruments": anything,
-        "budget": BUDGET,
-        "learner": LEARNER,
-        "seed": SEED,
-        "steps": whole(1),
-        "device": matching(r"cpu|cuda(:\d+)?", "cpu, cuda or cuda:<number>"),
-        "precision": word("highest", "high", "medium", "bfloat16"),
-        "workers": whole(0),
-        "wandb": maybe(text),
-        "again": flag,
-        "fail_fast": flag,
-        "inner_seeds": many(SEED),
-    },
     {"world": anything},  # see `keywords`
+    dataset=DATASET,
+    **dict.fromkeys(["agent", "goals", "instruments"], anything),  # see `keywords`
+    budget=BUDGET,
+    learner=LEARNER,
+    seed=SEED,
+    steps=COUNT,
+    device=matching(r"cpu|cuda(:\d+)?", "cpu, cuda or cuda:<number>"),
+    precision=word("highest", "high", "medium", "bfloat16"),
+    workers=whole(0),
+    wandb=maybe(text),
+    again=flag,
+    fail_fast=flag,
+    inner_seeds=many(SEED),
 )
 GENERATE = record(
-    {
-        "dataset": DATASET,
-        "if_missing": flag,
-        "export": many(word("minari", "d4rl", "ogbench")),
-        "export_to": text,
-        "card": maybe(text),
-        "workers": whole(0),
-        "fail_fast": flag,
-    },
     {"world": anything},
+    dataset=DATASET,
+    if_missing=flag,
+    export=many(word("minari", "d4rl", "ogbench")),
+    export_to=text,
+    card=maybe(text),
+    workers=whole(0),
+    fail_fast=flag,
 )
 
 # Keywords of agents and goals. Their types are those of the constructor; what a number may be goes by its name.
-LEAST = dict.fromkeys(
-    ["batch_size", "window", "act_window", "width", "blocks", "heads", "latent_dim", "subgoal_steps"], 1
-)
-LEAST |= dict.fromkeys(["rep_dim", "policy_delay", "clusters", "hops"], 1) | {"warmup": 0}
+LEAST = dict.fromkeys(["batch_size", "window", "act_window", "width", "blocks", "heads", "latent_dim"], 1)
+LEAST |= dict.fromkeys(["subgoal_steps", "rep_dim", "policy_delay", "clusters", "hops"], 1) | {"warmup": 0}
 LEAST_OF_EACH = dict.fromkeys(["hidden_dims", "high_dims"], 1)  # in lists of whole numbers
 LEAST_OF_EACH |= dict.fromkeys(["goal_columns", "orientation", "hidden_columns", "columns"], 0)
 INTERVALS = dict.fromkeys(["lr", "grad_clip", "eps"], "(0, inf)")
-INTERVALS |= dict.fromkeys(["weight_decay", "alpha", "low_alpha", "high_alpha", "beta"], "[0, inf)")
-INTERVALS |= dict.fromkeys(["policy_noise", "noise_clip"], "[0, inf)")
+AT_LEAST_0 = ["weight_decay", "alpha", "low_alpha", "high_alpha", "beta", "policy_noise", "noise_clip"]
+INTERVALS |= dict.fromkeys(AT_LEAST_0, "[0, inf)")
 INTERVALS |= dict.fromkeys(["discount", "expectile"], "(0, 1)")
 INTERVALS |= {"tau": "(0, 1]", "dropout": "[0, 1)", "p": "(0, 1]", "detour": "[1, inf)"}
 SHARE = number("[0, 1]")
-MIXTURE = record({"current": SHARE, "trajectory": SHARE, "random": SHARE, "discount": maybe(number("(0, 1)"))})
+MIXTURE = record(current=SHARE, trajectory=SHARE, random=SHARE, discount=maybe(number("(0, 1)")))
 MIXTURES = ("actor_goals", "value_goals")
 
 
 def keywords(group: str, values: Any, target: Callable[..., Any], given: Sequence[str] = ()) -> dict[str, Any]:
-    """The keywords for a class or function as they are used. given: those that are not the configuration's.
-
-    Keys that begin with an underscore are Hydra's own.
-    """
+    """The keywords for a class or function as they are used. given: those that are not the configuration's."""
     parameters, takes_any = _parameters(target)
     if not isinstance(values, Mapping):
         refuse(group, values, "keywords")
     configurable = {name: parameter for name, parameter in parameters.items() if name not in given}
     checked = {}
     for name, value in values.items():
-        if name.startswith("_"):
+        if name.startswith("_"):  # Hydra's own
             checked[name] = value
         elif name in configurable:
             checked[name] = _of_parameter(configurable[name])(f"{group}.{name}", value)
@@ -278,13 +251,11 @@ def _parameters(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter
         for parameter in parameters[1:] if constructors else parameters:
             hint = hints.get(parameter.name, Any)
             found.setdefault(parameter.name, parameter.replace(annotation=hint))
-        found = {name: parameter for name, parameter in found.items() if parameter.kind not in _REST}
+        rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        found = {name: parameter for name, parameter in found.items() if parameter.kind not in rest}
         if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
             return found, False
     return found, True
-
-
-_REST = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _of_parameter(parameter: inspect.Parameter) -> Check:
@@ -304,7 +275,7 @@ def _of_type(name: str, hint: Any) -> Check:
     if get_origin(hint) is Literal:
         return word(*get_args(hint))
     if hint is int or (hint is Any and name in LEAST):
-        return whole(LEAST.get(name, None))
+        return whole(LEAST.get(name))
     if hint is float or (hint is Any and name in INTERVALS):
         return number(INTERVALS.get(name, "(-inf, inf)"))
     of_numbers = get_origin(hint) in (list, tuple, Sequence) and get_args(hint)[:1] == (int,)
@@ -314,12 +285,7 @@ def _of_type(name: str, hint: Any) -> Check:
 
 
 def world_settings(name: str, folder: Path | None = None) -> dict[str, Any]:
-    """The values of a world's file.
-
-    Args:
-        name: The world's.
-        folder: Of configurations, such as --config-dir names. It is looked into before the package's own.
-    """
+    """The values of a world's file. folder: of configurations, looked into before the package's own (--config-dir)."""
     paths = [place / "world" / f"{name}.yaml" for place in (folder, CONF) if place is not None]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:

@@ -37,23 +37,19 @@ class DatasetSpec:
     """What a dataset is made from. Its fields are the keys of one YAML file in conf/dataset/.
 
     Attributes:
-        world: Name of the world.
         maze: Which of the world's mazes; None for a world that has none.
         split: What the episodes are like. The last part of the dataset's name.
         contexts: Where episodes begin and end. Contexts take turns. In YAML `all` stands for every place.
-        seen: Evaluated (start, goal) pairs that the certificate must find seen.
-        unseen: Evaluated pairs that the certificate must find unseen.
+        seen: Evaluated (start, goal) pairs that the certificate must find seen; `unseen`: unseen.
         source: A stored dataset of this world's states (Minari id or file). Its first episodes are taken, as many as
             `transitions` rows hold. Nothing is collected then, and there are no contexts.
         rewards: What steps earn. Such a dataset asks for returns and has no evaluated pairs.
-        targets: The evaluated returns.
         horizon: Steps in which a return is to be collected.
         goal_distance: Moves between an episode's start and its goal along the shortest path. None: any number.
         length: Fixed episode length in steps. If set, episodes are kept even when they miss the goal, and do not end at
             it. None: an episode ends at its goal, and is left out if it misses it. With rewards, an episode whose goal
             earns nothing ends there all the same.
         cut: Steps in a piece, where the episodes of the joined twin are to be cut. None: they are not.
-        transitions: Size of the dataset.
         seed: Of all that is random in its episodes.
         min_episodes: So many episodes make a task seen, and support an unseen one.
         control: Whether the dataset is used although its certificate fails.
@@ -81,15 +77,7 @@ class DatasetSpec:
 
     @classmethod
     def create(cls, values: Mapping[str, Any], places: Sequence[Place]) -> "DatasetSpec":
-        """A specification from the plain values of a YAML file.
-
-        Args:
-            values: By key.
-            places: The world's.
-
-        Raises:
-            ValueError: It names the faulty key.
-        """
+        """A specification from a YAML file's values, for a world's places. Raises ValueError naming the faulty key."""
         known = set(places)
 
         def place(value: Sequence[int], where: str) -> Place:

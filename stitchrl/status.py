@@ -3,7 +3,7 @@
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stitchrl.files import write_json
 from stitchrl.versions import versions
@@ -29,25 +29,12 @@ def is_finished(out: Path, origin: dict[str, Any]) -> bool:
     return _read(out) == {"status": "finished", "origin": origin} and (out / "summary.json").exists()
 
 
-def begin(out: Path, origin: dict[str, Any]) -> None:
-    write_json(out / "status.json", {"status": "running", "origin": origin})
+def mark(out: Path, status: Literal["running", "finished"], origin: dict[str, Any]) -> None:
+    write_json(out / "status.json", {"status": status, "origin": origin})
 
 
-def finish(out: Path, origin: dict[str, Any]) -> None:
-    write_json(out / "status.json", {"status": "finished", "origin": origin})
-
-
-def fail(out: Path, reason: str) -> None:
-    """Have status.json say that a run failed, and why. A run that is finished stays so."""
-    _end(out, "failed", reason)
-
-
-def interrupt(out: Path, reason: str) -> None:
-    """Have status.json say that a run was asked to stop, and by what. A run that is finished stays so."""
-    _end(out, "interrupted", reason)
-
-
-def _end(out: Path, status: str, reason: str) -> None:
+def end(out: Path, status: Literal["failed", "interrupted"], reason: str) -> None:
+    """Have status.json say that a run did not finish, and why. A run that has finished before stays so."""
     if (_read(out) or {}).get("status") != "finished":
         with suppress(OSError):  # what failed may be the disk
             write_json(out / "status.json", {"status": status, "reason": reason})

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from stitchrl.objectives import Objective
+from stitchrl.objectives.objective import Objective, Rows
 from stitchrl.types import AnyTask
 
 HEADLINE = 3  # evaluations whose mean is the headline
+Results = Sequence[dict[str, Any]]  # one for each evaluation
 
 
 def mean_by_task(rows: Sequence[dict[str, Any]], key: str) -> dict[str, float]:
@@ -27,35 +28,21 @@ def metrics(result: Mapping[str, Any], tasks: Sequence[AnyTask]) -> dict[str, fl
     return found
 
 
-def _over_time(names: Sequence[str], results: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Headline (mean of the last three evaluations), final and best of them, success over the tasks `names`.
+def _over_time(names: Sequence[str], results: Results) -> dict[str, float]:
+    """Success over the tasks `names` in the last three evaluations: their mean (the headline), the last, the best.
 
-    Earlier evaluations are of a fifth of the episodes. They count for none of these: the highest of many coarser
-    numbers is high by luck.
+    Earlier evaluations, of a fifth of the episodes, do not count: the highest of many coarser numbers is high by luck.
     """
     curve = [float(np.mean([result["success"][name] for name in names])) for result in results[-HEADLINE:]]
-    return {
-        "success": round(float(np.mean(curve)), 4),
-        "final": round(curve[-1], 4),
-        "best": round(max(curve), 4),
-    }
+    return {"success": round(float(np.mean(curve)), 4), "final": round(curve[-1], 4), "best": round(max(curve), 4)}
 
 
 def summarise(
-    objective: Objective,
-    certificate: Mapping[str, Any],
-    results: Sequence[dict[str, Any]],
-    rows: Sequence[dict[str, Any]],
-    episodes: int,
+    objective: Objective, certificate: Mapping[str, Any], results: Results, rows: Rows, episodes: int
 ) -> dict[str, Any]:
     """What summary.json says of success.
 
-    Args:
-        objective: What was asked for.
-        certificate: Of the training data, as plain values.
-        results: One for each evaluation.
-        rows: Of the last evaluation.
-        episodes: Of each task in an evaluation.
+    certificate: as plain values. rows: of the last evaluation. episodes: of each task in an evaluation.
     """
     tasks = task_summaries(objective, certificate, results, rows, episodes)
     seen, unseen = (group([task for task in tasks if task["expect"] == kind], results) for kind in ("seen", "unseen"))
@@ -72,11 +59,7 @@ def summarise(
 
 
 def task_summaries(
-    objective: Objective,
-    certificate: Mapping[str, Any],
-    results: Sequence[dict[str, Any]],
-    rows: Sequence[dict[str, Any]],
-    episodes: int,
+    objective: Objective, certificate: Mapping[str, Any], results: Results, rows: Rows, episodes: int
 ) -> list[dict[str, Any]]:
     """Per task: what the certificate says of it, and how it went. Arguments as of `summarise`.
 
@@ -98,13 +81,13 @@ def task_summaries(
     return summaries
 
 
-def group(tasks: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def group(tasks: Sequence[dict[str, Any]], results: Results) -> dict[str, Any] | None:
     """Several tasks as one, or null where there are none; `episodes` counts those of one evaluation."""
     if not tasks:
         return None
     return _over_time([t["name"] for t in tasks], results) | {"episodes": sum(t["episodes"] for t in tasks)}
 
 
-def by_segments(tasks: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def by_segments(tasks: Sequence[dict[str, Any]], results: Results) -> dict[str, Any]:
     needed = sorted({task["segments_needed"] for task in tasks if task["segments_needed"] is not None})
     return {str(k): group([task for task in tasks if task["segments_needed"] == k], results) for k in needed}

@@ -43,6 +43,7 @@ SUPERVISED = "STITCHRL_SUPERVISED"  # in the environment of a process that is to
 BEGINS = "begins"  # what a job is at before its process has told of anything
 
 Finished = Callable[[dict[str, Any], Path], bool]  # the resolved configuration of a run, its folder
+_sweep: "Sweep | None" = None  # Hydra tells the callback of it, and main ends it
 
 
 class Failed(Exception):
@@ -54,10 +55,11 @@ class Stopped(Exception):
 
 
 def job(command: str, finished: Finished | None = None) -> Callable[[Callable[[DictConfig], None]], Callable]:
-    """A Hydra job of `python -m <command>`. Alone, its errors end the process at once, since Hydra would print lines of
-    its own; in a sweep it supervises a process of the same command, and never raises.
+    """A Hydra job of `python -m <command>`.
 
-    finished: whether a run need not be started again; None for a command whose jobs have no folder of their own.
+    Alone, its errors end the process at once, since Hydra would print lines of its own. In a sweep it supervises a
+    process of the same command, and never raises. finished: whether a run need not be started again; None for a command
+    whose jobs have no folder of their own.
     """
 
     def decorate(function: Callable[[DictConfig], None]) -> Callable[[DictConfig], float | None]:
@@ -131,18 +133,16 @@ def _run(values: dict[str, Any], out: Path, finished: Finished, child: Callable[
     try:
         return child([f"hydra.run.dir='{quoted}'"])
     except Failed as error:
-        from stitchrl.status import fail
+        from stitchrl import status
 
-        fail(out, str(error))
+        status.end(out, "failed", str(error))
         raise
 
 
 def _mean_unseen(config: DictConfig, finished: Finished, child: Callable[[list[str]], str]) -> tuple[float, str]:
     """Success on unseen tasks, the mean over the inner seeds, as a number and in words."""
-    hydra = HydraConfig.get()
-    unseen = []
+    hydra, unseen, of_seed = HydraConfig.get(), [], copy.deepcopy(config)
     for seed in config.inner_seeds:
-        of_seed = copy.deepcopy(config)
         of_seed.seed = seed
         values = plain(of_seed)
         out = Path(hydra.runtime.output_dir).with_name(run_name(values, hydra.runtime.choices))
@@ -172,18 +172,10 @@ def _process(
     tell: of how far it is. Raises Failed, or Stopped where `stop` was there or the process was interrupted.
     """
     line, environment = _command_line(command, config, arguments)
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        line,
-        cwd=HydraConfig.get().runtime.cwd,
-        env=environment,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,  # so that a terminal's Ctrl-C comes to it once, by way of its supervisor
-    ) as child:
+    options: dict[str, Any] = {"cwd": HydraConfig.get().runtime.cwd, "env": environment}
+    options |= dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
+    # In a session of its own a terminal's Ctrl-C comes to it once, by way of its supervisor.
+    with subprocess.Popen(line, encoding="utf-8", errors="replace", start_new_session=True, **options) as child:
         last = {"stdout": "", "stderr": ""}
         at = told = BEGINS
 
@@ -238,25 +230,18 @@ def _ended(status: int, last: dict[str, str], stop: Path, asked: bool) -> str:
     """The last line of a process that ended well; Stopped or Failed for any other. asked: whether it was to stop."""
     if status == 0:
         return last["stdout"]
+    said = last["stderr"].removeprefix("stitchrl: ")
     if asked and status != -signal.SIGKILL:
-        raise Stopped(f"stopped: {_read(stop)}")
-    if status in INTERRUPTED:
-        raise Stopped(last["stderr"].removeprefix("stitchrl: "))
+        why = ""
+        with suppress(OSError):
+            why = stop.read_text(encoding="utf-8")
+        raise Stopped(f"stopped: {why}")
+    if status in [128 + number for number in SIGNALS]:  # stopped by a signal
+        raise Stopped(said)
     if status < 0:
         name = signal.Signals(-status).name
         raise Failed(f"killed by signal {name}" + (f", {GRACE:g} s after SIGTERM" if asked else ""))
-    raise Failed(last["stderr"].removeprefix("stitchrl: ") or f"exit status {status}")
-
-
-INTERRUPTED = [128 + number for number in SIGNALS]  # exit statuses of a process that a signal has stopped
-
-
-def _read(stop: Path) -> str:
-    """Why a sweep is to end early."""
-    try:
-        return stop.read_text(encoding="utf-8")
-    except OSError:
-        return ""
+    raise Failed(said or f"exit status {status}")
 
 
 def progress(line: str) -> str | None:
@@ -266,7 +251,7 @@ def progress(line: str) -> str | None:
 
 
 def _end_with_supervisor() -> None:
-    """A process that nobody watches would meet the one that is started in its place when the sweep is started again."""
+    """Else a process that nobody watches would meet its successor when the sweep is started again."""
     os.read(0, 1)  # nothing is ever written: it returns when the supervisor is no more
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
@@ -282,10 +267,7 @@ def dealt(number: int, visible: str | None) -> str:
 
 
 class Watch(Callback):
-    """Looks at settings before anything is made of them, and has the command that starts a sweep watch it.
-
-    Configured in hydra.callbacks; Hydra calls it.
-    """
+    """Looks at settings before anything is made of them, and watches a sweep. Hydra calls it (hydra.callbacks)."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         try:
@@ -299,13 +281,9 @@ class Watch(Callback):
             if _optimises(config.hydra) and "inner_seeds" in config:
                 check_tuned_on_dev(config)
             jobs = planned(config)
-            total = len(jobs) or config.hydra.sweeper.get("n_trials")
-            _sweep = Sweep(Path(config.hydra.sweep.dir), jobs, total)
+            _sweep = Sweep(Path(config.hydra.sweep.dir), jobs, len(jobs) or config.hydra.sweeper.get("n_trials"))
         except Exception as error:
             sys.exit(explain(error))
-
-
-_sweep: "Sweep | None" = None  # Hydra tells the callback of it, and main ends it
 
 
 def planned(config: DictConfig) -> list[list[str]]:
@@ -320,10 +298,11 @@ def planned(config: DictConfig) -> list[list[str]]:
 
 
 class Sweep:
-    """A sweep as the command sees that started it: a line for each job that ends, how far the others are, and a table
-    at the end. The first signal asks its jobs to end in order; another one ends the sweep as it is.
+    """A sweep, as the command that started it sees it.
 
-    jobs: the overrides of each, as far as they are known. total: how many are expected, None if unknown.
+    It prints a line for each job that ends, how far the others are, and a table at the end. The first signal asks its
+    jobs to end in order; another one ends the sweep as it is. jobs: the overrides of each, as far as they are known.
+    total: how many jobs are expected, None if unknown.
     """
 
     def __init__(self, folder: Path, jobs: list[list[str]], total: int | None):
@@ -386,11 +365,9 @@ class Sweep:
         self._watcher.join()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        records = self.records()
-        nothing = {"status": "missing", "said": "not begun"}
-        rows = []
+        records, rows = self.records(), []
         for number in sorted({*range(len(self.jobs)), *records}):
-            record = records.get(number, nothing)
+            record = records.get(number, {"status": "missing", "said": "not begun"})
             if record["status"] == "running":  # its supervisor is no more, or the launcher gave up waiting for it
                 record = record | {"status": "missing", "said": "begun, and not heard of since"}
             overrides = record.get("overrides") or self.jobs[number]
@@ -400,13 +377,11 @@ class Sweep:
         widths = [max(len(line[i]) for line in lines) for i in range(3)] if lines else []
         for line in lines:
             print("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[3]]))
-        counts = {status: sum(row[0] == status for row in rows) for status in STATUSES}
+        statuses = [row[0] for row in rows]
+        counts = {status: statuses.count(status) for status in ("finished", "failed", "interrupted", "missing")}
         shown = [f"{count} {status}" for status, count in counts.items() if count or status != "interrupted"]
         print(f"{', '.join(shown)}; logs in {self.folder}")
         return counts["finished"] == len(rows)
-
-
-STATUSES = ("finished", "failed", "interrupted", "missing")
 
 
 def concluded(main: Callable[[], None]) -> Callable[[], None]:

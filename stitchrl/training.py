@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,31 +33,23 @@ CHECKPOINT_EVERY = 60.0  # seconds, and before each evaluation
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run needs besides its benchmark, agent, goals and instruments. Names are those of the configuration.
-
-    Attributes:
-        episodes: Per task, in the evaluations that make the headline.
-        identity: A hash of all in the configuration that decides the run's numbers.
-        source: A hash of the code that decides them.
-        wandb: A project of Weights & Biases that is told of the run.
-        again: Whether a finished run is run anew.
-    """
+    """What a run needs besides its benchmark, agent, goals and instruments. Names are those of the configuration."""
 
     agent_name: str
     goals_name: str
     seed: int
     steps: int
     evaluations: int
-    episodes: int
+    episodes: int  # per task, in the evaluations that make the headline
     decay: bool
     average: float
     device: str
     precision: Precision
     workers: int
-    identity: str
-    source: str
-    wandb: str | None = None
-    again: bool = False
+    identity: str  # a hash of all in the configuration that decides the run's numbers
+    source: str  # a hash of the code that decides them
+    wandb: str | None = None  # a project of Weights & Biases that is told of the run
+    again: bool = False  # whether a finished run is run anew
 
 
 class Evaluation(NamedTuple):
@@ -70,16 +62,7 @@ class Evaluation(NamedTuple):
 
 @dataclass
 class Training:
-    """What a run trains and evaluates with, and how far it is.
-
-    Attributes:
-        rng: Of losses.
-        schedule: Updates after which it is evaluated.
-        results: One for each evaluation: {"step", "success": {task: share}, and so for each estimated measure}.
-        measured: What instruments measured last, by `<name>/<key>`.
-        rows: Of the last evaluation.
-        updating: Seconds spent on updates.
-    """
+    """What a run trains and evaluates with, and how far it is."""
 
     benchmark: Benchmark
     settings: Settings
@@ -87,14 +70,18 @@ class Training:
     learner: Learner
     sampler: BatchSampler
     relabelling: Relabelling
-    rng: torch.Generator
-    evaluator: Evaluator
+    rng: torch.Generator  # of losses
     instruments: Mapping[str, Instrument]
-    schedule: list[int]
+    # One for each evaluation: {"step", "success": {task: share}, and so for each estimated measure}.
     results: list[dict[str, Any]] = field(default_factory=list)
-    measured: dict[str, float | None] = field(default_factory=dict)
-    rows: Rows = field(default_factory=list)
-    updating: float = 0.0
+    measured: dict[str, float | None] = field(default_factory=dict)  # what instruments measured last, by `<name>/<key>`
+    rows: Rows = field(default_factory=list)  # of the last evaluation
+    updating: float = 0.0  # seconds spent on updates
+
+    def __post_init__(self) -> None:
+        steps, evaluations = self.settings.steps, self.settings.evaluations
+        self.schedule = [round(steps * (i + 1) / evaluations) for i in range(evaluations)]  # updates to evaluate after
+        self.evaluator = self.make_evaluator(self.benchmark.tasks, self.settings.episodes)
 
     def state_dict(self) -> dict[str, Any]:
         cuda = self.rng.device.type == "cuda"
@@ -120,9 +107,17 @@ class Training:
         for key in ("results", "measured", "rows", "updating"):
             setattr(self, key, state[key])
 
-    def make_evaluator(self, tasks: list[AnyTask], episodes: int) -> Evaluator:
-        """For other tasks than the benchmark's own."""
-        return _evaluator(self.benchmark, self.relabelling, self.agent, tasks, episodes, self.settings.workers)
+    def make_evaluator(self, tasks: Sequence[AnyTask], episodes: int) -> Evaluator:
+        return Evaluator(
+            self.benchmark.world,
+            self.benchmark.objective,
+            tasks,
+            episodes,
+            EVALUATION_SEED,
+            self.settings.workers,
+            self.relabelling.conditioning,
+            window=self.agent.needs.act_window or self.agent.needs.window,
+        )
 
 
 def prepare(
@@ -147,51 +142,25 @@ def prepare(
     sampler = BatchSampler(episodes, goals.bind(episodes), agent.needs, seed, relabelling)
     for instrument in instruments.values():
         instrument.bind(benchmark, goals, sampler)
-    return Training(
-        benchmark=benchmark,
-        settings=settings,
-        agent=agent,
-        learner=learner,
-        sampler=sampler,
-        relabelling=relabelling,
-        rng=torch.Generator(device).manual_seed(stream(seed, "losses")),
-        evaluator=_evaluator(benchmark, relabelling, agent, benchmark.tasks, settings.episodes, settings.workers),
-        instruments=instruments,
-        schedule=[round(settings.steps * (i + 1) / settings.evaluations) for i in range(settings.evaluations)],
-    )
+    rng = torch.Generator(device).manual_seed(stream(seed, "losses"))
+    return Training(benchmark, settings, agent, learner, sampler, relabelling, rng, instruments)
 
 
 def check_agent(benchmark: Benchmark, agent: Agent, goals: TrajectorySampler, settings: Settings) -> None:
-    """Whether the agent can learn what the benchmark asks for, and does so with these goals; ValueError if not."""
+    """Raise ValueError where the agent cannot learn what the benchmark asks for, or not with these goals."""
     augments = not isinstance(goals, Future)
     benchmark.objective.check(settings.agent_name, agent.needs, settings.goals_name, augments)
 
 
-def _evaluator(
-    benchmark: Benchmark, relabelling: Relabelling, agent: Agent, tasks: list[AnyTask], episodes: int, workers: int
-) -> Evaluator:
-    return Evaluator(
-        benchmark.world,
-        benchmark.objective,
-        tasks,
-        episodes,
-        EVALUATION_SEED,
-        workers,
-        relabelling.conditioning,
-        window=agent.needs.act_window or agent.needs.window,
-    )
-
-
 def train(training: Training, log: Log, save: Callable[[], None], title: str) -> Evaluation:
-    """Train from where `training` is to the end, evaluating as scheduled; what the last evaluation leaves.
+    """Train from where `training` is to the end, evaluating as scheduled. Returns what the last evaluation leaves.
 
-    A signal takes effect between two updates, and what was reached is saved then. Numbers are looked at where they are
-    logged or saved, since that waits for the device: no state is saved that is not finite.
+    A signal takes effect between two updates, and what was reached is saved then. Numbers are looked at only where they
+    are logged or saved, since looking waits for the device. No state is saved that is not finite.
     """
     learner, schedule, steps = training.learner, training.schedule, training.settings.steps
     saved_at, saved_step = time.monotonic(), learner.step
-    bar = tqdm(total=steps, initial=learner.step, desc=title, unit=" updates", mininterval=5)
-    with bar:
+    with tqdm(total=steps, initial=learner.step, desc=title, unit=" updates", mininterval=5) as bar:
         try:
             while True:
                 if learner.step in schedule[len(training.results) :]:
@@ -239,7 +208,7 @@ def _measure(training: Training, log: Log, evaluated: bool) -> None:
 
 
 def _evaluate(training: Training, log: Log) -> Evaluation:
-    """Evaluate with the average of the weights; on fewer episodes before those evaluations that make the headline."""
+    """Evaluate the average of the weights; on fewer episodes in evaluations that do not count for the headline."""
     step, schedule, objective = training.learner.step, training.schedule, training.benchmark.objective
     headline = schedule.index(step) >= len(schedule) - HEADLINE
     training.learner.swap()
@@ -252,13 +221,8 @@ def _evaluate(training: Training, log: Log) -> Evaluation:
         raise NotFinite(f"update {step}: {error}") from error
     estimated = [measure["key"] for measure in objective.measures if measure["estimate"]]
     means = {key: mean_by_task(rows, key) for key in ("success", *estimated)}
-    settings = training.settings
-    facts: dict[str, Any] = {
-        "seed": settings.seed,
-        "dataset": training.benchmark.name,
-        "agent": settings.agent_name,
-        "goals": settings.goals_name,
-    }
+    facts: dict[str, Any] = {"seed": training.settings.seed, "dataset": training.benchmark.name}
+    facts |= {"agent": training.settings.agent_name, "goals": training.settings.goals_name}
     with held():
         training.rows = rows
         training.results.append({"step": step, **means})

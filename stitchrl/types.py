@@ -104,7 +104,7 @@ class GoalPath(NamedTuple):
         return length + self.goal - row
 
     def ahead(self, steps: Tensor) -> Tensor:
-        """The rows [B, K] that lie `steps` ([K] or [B, K]) ahead on each path; its goal where that is nearer."""
+        """The rows [B, K] that lie `steps` ([K] or [B, K]) ahead on each path, or its goal where that is nearer."""
         row = self.rows[:, None]
         left = steps.expand(len(row), -1)
         stopped = torch.zeros_like(left, dtype=torch.bool)  # before a seam
@@ -128,9 +128,9 @@ class GoalPath(NamedTuple):
         return GoalPath(self.rows, goal, self.leave.masked_fill(beyond, -1), self.enter.masked_fill(beyond, -1))
 
     def collected(self, earned: Tensor, steps: Tensor) -> Tensor:
-        """The reward [B, K] of the first `steps` ([K] or [B, K]) steps of each path; to its goal where that is nearer.
+        """The reward [B, K] of the first `steps` ([K] or [B, K]) steps of each path, or to its goal if that is nearer.
 
-        earned: [N] the reward of all rows before each. So rows of an episode differ by what is earned between them.
+        earned: [N] the reward of all rows before each one.
         """
         total = earned[self.ahead(steps)] - earned[self.rows][:, None]
         gaps = earned[self.leave] - earned[self.enter]  # what a jump adds by itself; 0 where there is none, of -1 to -1
@@ -163,11 +163,7 @@ class Needs(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What a policy is asked for, as an agent is told of it.
-
-    A goal is a whole observation, of which an agent is shown some numbers. Any other condition is a vector, shown as it
-    is.
-    """
+    """What a policy is asked for: a goal, which is a whole observation, or a vector. An agent is shown its numbers."""
 
     dim: int  # how many numbers are shown
     columns: tuple[int, ...] | None = None  # of a goal's flattened observation; None: the vector as it is
@@ -186,9 +182,6 @@ class LossResult(NamedTuple):
 
     loss: Tensor  # scalar, to be minimised
     info: dict[str, Any]  # logged, not minimised: scalars on whatever device, or plain numbers
-
-
-RETURN_DIM = 2  # of a return as a condition
 
 
 class Window(NamedTuple):

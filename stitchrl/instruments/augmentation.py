@@ -17,13 +17,10 @@ from stitchrl.types import GoalPath
 class Augmentation:
     """Measured once, of the sampler alone.
 
-    `requested` is the share of paths that the sampler means to have leave their episode; None for a sampler that does
-    not say. `realised` is the share that do. `contradiction_rate` is the share of these whose own next half place leads
-    away from the new goal: the walk to it is longer afterwards. It is None where no path leaves its episode, or where
-    the objective leads nowhere.
-
-    Args:
-        pairs: How many paths are drawn.
+    `requested` is the share of paths that the sampler wants to leave their episode; None for a sampler that does not
+    say. `realised` is the share that do. `contradiction_rate` is the share of these whose episode itself leads away
+    from the new goal: after half the way to the next place the walk to the goal is longer. It is None where no path
+    leaves its episode, or where the objective leads nowhere. pairs: how many paths are drawn.
     """
 
     every: Literal["evaluation"] = "evaluation"

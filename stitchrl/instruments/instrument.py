@@ -19,32 +19,19 @@ Values = Mapping[str, float | None]  # by key; None: there is no such value, whi
 
 
 class Instrument(Protocol):
-    """Something that is measured.
+    """Something that is measured."""
 
-    Attributes:
-        every: Updates between two measurements, or "evaluation" for one with each evaluation.
-    """
-
-    every: int | Literal["evaluation"]
+    every: int | Literal["evaluation"]  # updates between two measurements; "evaluation": one with each evaluation
 
     def bind(self, benchmark: Benchmark, goals: TrajectorySampler, sampler: BatchSampler) -> None:
         """Prepare, before training begins or goes on.
 
-        Args:
-            benchmark: What is trained for.
-            goals: How goals of trajectories are drawn.
-            sampler: What batches are drawn by. It holds the training data, `episodes`, on the device that learns; the
-                trajectory sampler bound to them, `sample_path`; what the agent `needs`; and the `relabelling`.
+        sampler: what batches are drawn by. It holds the training data, `episodes`, on the device that learns; the
+        trajectory sampler bound to them, `sample_path`; what the agent `needs`; and the `relabelling`.
         """
 
     def __call__(self, agent: Agent, step: int, rows: list[dict[str, Any]]) -> Values:
-        """Measure.
-
-        Args:
-            agent: As it learns, in evaluation mode.
-            step: Updates so far.
-            rows: One for each episode of the last evaluation; none before the first one.
-        """
+        """Measure the agent, in evaluation mode, after `step` updates. rows: the last evaluation's, one per episode."""
 
 
 def due(instrument: Instrument, step: int, evaluated: bool) -> bool:
@@ -62,10 +49,6 @@ def measure(
     training = agent.training
     agent.eval()
     with torch.random.fork_rng():
-        values = {
-            f"{name}/{key}": value
-            for name, instrument in chosen.items()
-            for key, value in instrument(agent, step, rows).items()
-        }
+        measured = {name: instrument(agent, step, rows) for name, instrument in chosen.items()}
     agent.train(training)
-    return values
+    return {f"{name}/{key}": value for name, values in measured.items() for key, value in values.items()}

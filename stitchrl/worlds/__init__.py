@@ -1,4 +1,4 @@
-"""Worlds: made from the settings of a file in conf/world/, or of a file of one's own."""
+"""Worlds: made from the values of a file in conf/world/, or of a file of one's own."""
 
 import inspect
 from collections.abc import Mapping
@@ -11,15 +11,10 @@ OF_CONFIGURATION = ("_target_", "name", "agents")  # what a world's file holds b
 
 
 def make_world(settings: Mapping[str, Any], maze: str | None = None) -> World:
-    """The world of a file in conf/world/.
+    """The world that a file's values name. Raises ValueError where there is no such class or maze.
 
-    Args:
-        settings: The file's values: `_target_`, the dotted path of a class; `name`; `agents`, settings that agents take
-            in this world; and keywords of the class.
-        maze: Which of its mazes, for a world that has several.
-
-    Raises:
-        ValueError: There is no such class or maze.
+    settings: `_target_`, the dotted path of a class; `name`; `agents`, settings that agents take in this world; and
+    keywords of the class. maze: which of its mazes, for a world that has several.
     """
     module, _, name = str(settings.get("_target_", "")).rpartition(".")
     try:
@@ -27,8 +22,7 @@ def make_world(settings: Mapping[str, Any], maze: str | None = None) -> World:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"world._target_: {settings.get('_target_')!r} cannot be imported: {error}") from error
     keywords = {key: value for key, value in settings.items() if key not in OF_CONFIGURATION}
-    if maze is not None:
-        keywords["maze"] = maze
+    keywords |= {} if maze is None else {"maze": maze}
     try:
         inspect.signature(kind).bind(**keywords)
     except TypeError as error:

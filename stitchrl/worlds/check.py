@@ -11,11 +11,7 @@ STEPS = 5
 
 
 def check_world(world: World) -> None:
-    """Try what a world promises.
-
-    Raises:
-        ValueError: It names the member that does not keep its promise.
-    """
+    """Try what a world promises. Raises ValueError that names the member that does not keep its promise."""
     _check_spaces(world)
     _check_places(world)
     _check_simulation(world)
@@ -32,10 +28,10 @@ def _check_spaces(world: World) -> None:
     observations, actions, goals = world.observation_space, world.action_space, world.goal_space
     _expect(isinstance(observations, Box), "observation_space", "a gymnasium Box")
     _expect(isinstance(actions, Box | Discrete), "action_space", "a gymnasium Box or Discrete")
-    if isinstance(actions, Box):
-        _expect(bool((actions.low == -1).all() and (actions.high == 1).all()), "action_space", "bounds of -1 and 1")
     if isinstance(actions, Discrete):
         _expect(actions.start == 0, "action_space", "actions from 0 on")
+    else:
+        _expect(bool((actions.low == -1).all() and (actions.high == 1).all()), "action_space", "bounds of -1 and 1")
     size = int(np.prod(observations.shape))
     _expect(all(0 <= column < size for column in goals.columns or ()), "goal_space.columns", f"numbers below {size}")
     _expect(goals.radius >= 0, "goal_space.radius", "0 or more")
@@ -51,8 +47,7 @@ def _check_places(world: World) -> None:
     _expect(points.shape == (len(places), goals.dim), "region", f"points of {goals.dim} numbers, goal_space.dim")
     _expect(bool(world.inside(points).all()), "inside", "every place's region in the world")
     _expect(world.path_length(places[0], places[0]) == 0, "path_length", "0 from a place to itself")
-    here, there = points[:1].repeat(len(points), 0), points
-    distances = world.distance(here, there)
+    distances = world.distance(points[:1].repeat(len(points), 0), points)
     _expect(distances.shape == (len(places),) and distances[0] == 0, "distance", "[B], and 0 from a point to itself")
     _expect(bool((distances >= 0).all()), "distance", "no negative ones")
     if (walls := world.walls) is not None:
@@ -106,7 +101,7 @@ def _check_behaviour(world: World) -> None:
 
 
 def sample_actions(world: World, envs: int, rng: np.random.Generator) -> np.ndarray:
-    """Random actions [envs, ...], as simulations take them."""
+    """Random actions [envs, ...]."""
     if isinstance(world.action_space, Discrete):
         return rng.integers(int(world.action_space.n), size=envs)
     return rng.uniform(-1, 1, (envs, *world.action_space.shape)).astype(np.float32)

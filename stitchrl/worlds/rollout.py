@@ -13,25 +13,15 @@ from stitchrl.types import Simulation
 
 
 class Request(NamedTuple):
-    """An episode that is to be run.
+    """An episode that is to be run."""
 
-    Attributes:
-        number: Names the episode.
-        start: The achieved goal [D] that it begins with.
-        goal: The goal [D] that it is sent to.
-        limit: Steps at most.
-        rng: Whatever is random in the episode comes from here.
-        target: The return that is asked for, if one is.
-        stays: Whether it runs to its limit, and does not end at its goal.
-    """
-
-    number: int
-    start: np.ndarray
-    goal: np.ndarray
-    limit: int
-    rng: np.random.Generator
-    target: float = float("nan")
-    stays: bool = False
+    number: int  # names the episode
+    start: np.ndarray  # the achieved goal [D] that it begins with
+    goal: np.ndarray  # the goal [D] that it is sent to
+    limit: int  # steps at most
+    rng: np.random.Generator  # whatever is random in the episode comes from here
+    target: float = float("nan")  # the return that is asked for, if one is
+    stays: bool = False  # whether it runs to its limit, and does not end at its goal
 
 
 class Trajectory(NamedTuple):
@@ -71,12 +61,7 @@ def run(
 
     Each rollout runs in a thread of its own. MuJoCo and torch let go of Python's global lock while they work, so one
     rollout acts while another one steps, and nothing travels between processes. Rollouts of one width give the same
-    episodes, to the last bit, whatever their number.
-
-    Args:
-        rollouts: One for each thread.
-        requests: Taken one by one, as environments become free.
-        success: Which achieved goals count as which goals.
+    episodes, to the last bit, whatever their number. Requests are taken one by one, as environments become free.
     """
     queue, taking, stop = iter(requests), Lock(), Event()
     ended: SimpleQueue[Trajectory | None] = SimpleQueue()
@@ -138,11 +123,7 @@ class _Recording:
 
 
 def _run(
-    rollout: VectorRollout,
-    dealt: Sequence[Request],
-    take: Callable[[], Request | None],
-    stop: Event,
-    success: Success,
+    rollout: VectorRollout, dealt: Sequence[Request], take: Callable[[], Request | None], stop: Event, success: Success
 ) -> Iterator[Trajectory]:
     """One rollout's episodes: of the requests that it is dealt, then of those that it takes.
 
@@ -180,11 +161,6 @@ def _run(
         for env in np.flatnonzero(active & (reached | (steps >= limits))).tolist():
             request, length = running[env], int(steps[env])
             assert request is not None
-            yield Trajectory(
-                request,
-                observations.episode(env, length + 1),
-                achieved.episode(env, length + 1),
-                actions.episode(env, length),
-                bool(reached[env]),
-            )
+            states, goals_of_states = observations.episode(env, length + 1), achieved.episode(env, length + 1)
+            yield Trajectory(request, states, goals_of_states, actions.episode(env, length), bool(reached[env]))
             begin(env, take())

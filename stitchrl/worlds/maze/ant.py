@@ -3,7 +3,6 @@
 The observation is 29-d as in D4RL: x, y, then the 27 numbers of `AntMaze_*-v5`; together the whole state.
 """
 
-import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -55,15 +54,11 @@ class AntMaze(MazeWorld):
         return np.array([*goal, *pose, *np.zeros(14)], np.float32)
 
     def environment(self) -> AntMazeEnv:
-        """The Gymnasium environment that the physics is taken from."""
-        maze_map = (~self.maze.free).astype(int).tolist()
-        env = AntMazeEnv(maze_map=maze_map, continuing_task=False, include_cfrc_ext_in_observation=False)
-        os.remove(env.tmp_xml_file_path)  # each construction leaves a file in the temporary folder
-        return env
+        return self.make_environment(AntMazeEnv, include_cfrc_ext_in_observation=False)
 
 
 class AntSimulation:
-    """Environments of ants, each with its own MuJoCo state. Equals `env.step` to the bit (a test holds it)."""
+    """Environments of ants, each with its own MuJoCo state. A step equals `env.step` to the bit (a test holds it)."""
 
     def __init__(self, model: mujoco.MjModel, envs: int):
         self._model = model
@@ -72,7 +67,6 @@ class AntSimulation:
 
     @property
     def achieved(self) -> np.ndarray:
-        """Positions [envs, 2]."""
         return self.observations[:, :2]
 
     def reset(self, env: int, start: np.ndarray) -> None:
@@ -97,9 +91,8 @@ class AntSimulation:
 class AntBehaviour:
     """The trained controller sent along waypoints: its mean action with Gaussian noise of 0.2 on top.
 
-    The mean action is computed in float64 and rounded to a multiple of 1 / ACTION_GRID. Matrix products differ in their
-    last digits from processor to processor. After the rounding they agree, and so do the data, whatever the processor
-    and the number of envs.
+    Matrix products differ in their last digits from processor to processor. So the mean action is computed in float64
+    and rounded to a multiple of 1 / ACTION_GRID. The data are then the same, whatever the processor and number of envs.
     """
 
     def __init__(self, envs: int, maze: Maze, radius: float = 1.0, jitter: float = 0.5):
@@ -110,13 +103,11 @@ class AntBehaviour:
         self._actor.double()
 
     def begin(self, env: int, request: Request) -> None:
-        """Begin an episode in `env`."""
         self._waypoints.begin(env, request.start, request.goal, request.rng)
         self._noise.draw(env, request.limit, request.rng)
 
     @torch.no_grad()
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """Actions [envs, 8] in [-1, 1] at the step numbers [envs] of the envs' episodes."""
         targets = torch.from_numpy(self._waypoints.targets(observations[:, :2]))
         x, quarters = features(torch.from_numpy(observations).double(), targets)
         mean = motors(self._actor(x)[0].tanh(), quarters).numpy()

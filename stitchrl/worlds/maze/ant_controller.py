@@ -1,17 +1,14 @@
 """The ant's behaviour: a goal-reaching policy that walks to a target in the plane.
 
-The ant on a flat floor looks the same after any turn about the vertical, and after a quarter turn of its own
-four equal legs. Both symmetries are taken out of the input exactly: every vector is expressed in the torso's frame,
-and the legs are renumbered so that the target always lies ahead (within 45 degrees). The network learns to walk
-in one direction only, and walks equally well in all.
+The ant on a flat floor looks the same after any turn about the vertical, and after a quarter turn of its four equal
+legs. Both symmetries are taken out of the input exactly. Every vector is expressed in the torso's frame. The legs are
+renumbered so that the target always lies ahead (within 45 degrees). So the network learns to walk in one direction
+only, and walks equally well in all.
 """
 
 import torch
 from torch import Tensor, nn
 
-OBSERVATION_DIM = (
-    29  # x, y, z, quaternion (w, x, y, z), 8 joint angles, linear velocity (world), angular (torso), 8 joint rates
-)
 ACTION_DIM = 8
 FEATURE_DIM = 30
 
@@ -52,7 +49,8 @@ def _legs(joints: Tensor, quarters: Tensor) -> Tensor:
 def features(observation: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """The network's input [B, 30] and the quarter turns [B] that `motors` needs to undo, in the precision given.
 
-    observation: [B, 29], the ant's state with xy first. target: [B, 2], where to walk, in metres.
+    observation: [B, 29], the ant's state: x, y, z, quaternion (w, x, y, z), 8 joint angles, linear velocity (world),
+    angular velocity (torso), 8 joint rates. target: [B, 2], where to walk, in metres.
     """
     rotation = _rotation(observation[:, 3:7])
     to_target = target - observation[:, :2]

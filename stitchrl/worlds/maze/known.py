@@ -7,14 +7,14 @@ All of them are the same maps as ours, seen from elsewhere. This is where x and 
                              at r, c and the goal, too; 1 metre in a cell
     Minari (D4RL/...)        gymnasium-robotics', as ours
 
-Tasks are expected to be unseen, so that the audit says plainly which ones are seen. OGBench has five to a maze. D4RL's
-ant starts in one corner and has its goal in another one, drawn beside the middle of its cell. The point's goal is fixed
-and it starts anywhere: its tasks start in the cells from which it is farther to the goal than from any neighbour. Every
-other start lies on a shortest way from one of these. Minari evaluates as D4RL does, except in the ant's U-maze. There
-evaluation has another map than the data, so the task on which these were collected is audited.
+Tasks are expected to be unseen, so that the audit says plainly which ones are seen. OGBench has five tasks to a maze.
+D4RL's ant starts in one corner. Its goal is in another corner, beside the middle of the cell. D4RL's point starts
+anywhere and has a fixed goal. Its tasks start in the cells that are farther from the goal than all their neighbours:
+every other start lies on a shortest way from one of these. Minari evaluates as D4RL does, except in the ant's U-maze.
+There evaluation has another map than the data, so the task on which the data were collected is audited.
 
-D4RL draws starts from a square of 0.2 metres, which most episodes miss by a little. So all that is within the radius of
-success of it counts as a start.
+D4RL draws starts from a square of 0.2 metres, which most episodes miss by a little. So whatever is within the success
+radius of that square counts as a start.
 """
 
 import re
@@ -37,29 +37,18 @@ FILES = {"u-maze": "umaze", "big-maze": "medium", "hardest-maze": "large"}  # wh
 
 
 class View(NamedTuple):
-    """How others' coordinates show a maze.
+    """How others' coordinates show a maze."""
 
-    Attributes:
-        corner: Where the middle of cell (0, 0) lies in them, in metres, in x and y alike.
-        swapped: Whether x grows with the row and y with the column, and not the other way round.
-    """
-
-    corner: float
-    swapped: bool = False
+    corner: float  # where the middle of cell (0, 0) lies, in metres, in x and y alike
+    swapped: bool = False  # whether x grows with the row and y with the column, not the other way round
 
 
 class Known(NamedTuple):
-    """What is evaluated on a published dataset.
-
-    Attributes:
-        maze: The map, as ours.
-        tasks: In the coordinates of the maze.
-        view: How the dataset's own coordinates show it. None: as ours.
-    """
+    """What is evaluated on a published dataset."""
 
     maze: Maze
-    tasks: list[Task]
-    view: View | None
+    tasks: list[Task]  # in the coordinates of the maze
+    view: View | None  # how the dataset's own coordinates show the maze; None: as ours
 
     def of(self, observations: np.ndarray) -> np.ndarray:
         """Positions [R, 2] in observations [R, obs_dim], in the dataset's coordinates."""
@@ -84,13 +73,8 @@ def find_tasks(name: str) -> Known | None:
     """The tasks of a dataset by the name that its publisher gave it; None for any other name."""
     if found := re.fullmatch(r"(pointmaze|antmaze)-(medium|large|giant)-(navigate|stitch|explore)-v\d+", name):
         maze, radius = Maze(found[2], 4.0), OGBENCH_SUCCESS[found[1]]
-        pairs = [(_region(maze, a, 1.0), _region(maze, b, 1.0, radius)) for a, b in OGBENCH[found[2]]]
-        lengths = [maze.path_length(a, b) for a, b in OGBENCH[found[2]]]
-        tasks = [
-            Task(f"task{i}", start, goal, "unseen", length)
-            for i, ((start, goal), length) in enumerate(zip(pairs, lengths, strict=True), start=1)
-        ]
-        return Known(maze, tasks, View(-4.0))
+        pairs = enumerate(OGBENCH[found[2]], start=1)
+        return Known(maze, [_task(f"task{i}", maze, cells, (1.0,), (1.0, radius)) for i, cells in pairs], View(-4.0))
 
     kind = r"(umaze(?!-play)|(?:medium|large)(?!-v))(?:-play|-diverse)?-v\d+"
     flags = r"_noisy_multistart_(?:True|False)_multigoal_(?:True|False)_sparse(?:_fixed)?"
@@ -99,24 +83,18 @@ def find_tasks(name: str) -> Known | None:
         if size not in ANT_GOALS:
             return None
         maze, cells = Maze(size, 4.0), ((1, 1), ANT_GOALS[size])
-        start = _region(maze, cells[0], 0.1, 0.5)
-        goal = _region(maze, cells[1], 0.75, 0.5, offset=0.75)
-        return Known(maze, [Task("start-to-goal", start, goal, "unseen", maze.path_length(*cells))], View(-4.0))
+        return Known(maze, [_task("start-to-goal", maze, cells, (0.1, 0.5), (0.75, 0.5, 0.75))], View(-4.0))
     if found := re.fullmatch(rf"D4RL/antmaze/{kind}", name):
         maze = Maze(found[1], 4.0)
         cells = ((3, 1), (1, 1)) if found[1] == "umaze" else ((1, 1), ANT_GOALS[found[1]])
-        start, goal = _region(maze, cells[0], 1.0), _region(maze, cells[1], 1.0, 0.45)
-        return Known(maze, [Task("start-to-goal", start, goal, "unseen", maze.path_length(*cells))], None)
+        return Known(maze, [_task("start-to-goal", maze, cells, (1.0,), (1.0, 0.45))], None)
 
     if found := re.fullmatch(r"maze2d-(umaze|medium|large)(?:-sparse|-dense)?(?:-v\d+)?", name):
-        maze, to = Maze(found[1], 1.0), POINT_GOALS[found[1]]
-        goal = _region(maze, to, 0.0, 0.5, offset=0.2)
-        starts = {cell: _region(maze, cell, 0.1, 0.5, offset=0.2) for cell in _farthest(maze, to)}
-        return Known(maze, _from_all(maze, starts, to, goal), View(-0.2, swapped=True))
+        maze = Maze(found[1], 1.0)
+        return Known(maze, _point_tasks(maze, (0.1, 0.5, 0.2), (0.0, 0.5, 0.2)), View(-0.2, swapped=True))
     if found := re.fullmatch(r"D4RL/pointmaze/(umaze|medium|large)(?:-dense)?-v\d+", name):
-        maze, to = Maze(found[1], 1.0), POINT_GOALS[found[1]]
-        starts = {cell: _region(maze, cell, 0.25) for cell in _farthest(maze, to)}
-        return Known(maze, _from_all(maze, starts, to, _region(maze, to, 0.25, 0.45)), None)
+        maze = Maze(found[1], 1.0)
+        return Known(maze, _point_tasks(maze, (0.25,), (0.25, 0.45)), None)
     return None
 
 
@@ -126,21 +104,18 @@ def _region(maze: Maze, cell: Cell, half: float, radius: float = 0.0, offset: fl
     return Region((float(x + offset), float(y - offset)), half, radius)
 
 
-def _farthest(maze: Maze, goal: Cell) -> list[Cell]:
-    """Cells none of whose neighbours is farther from the goal."""
+def _task(name: str, maze: Maze, cells: tuple[Cell, Cell], *sizes: tuple[float, ...]) -> Task:
+    """From one cell to another. sizes: of the start and of the goal, the numbers that `_region` takes."""
+    start, goal = (_region(maze, cell, *size) for cell, size in zip(cells, sizes, strict=True))
+    return Task(name, start, goal, "unseen", maze.path_length(*cells))
+
+
+def _point_tasks(maze: Maze, *sizes: tuple[float, ...]) -> list[Task]:
+    """Tasks from the cells none of whose neighbours is farther from the goal."""
+    goal, tasks = POINT_GOALS[maze.name], []
     length = {cell: maze.path_length(cell, goal) for cell in maze.cells}
-    return [
-        (row, column)
-        for row, column in maze.cells
-        if all(
-            length.get(neighbour, 0.0) < length[row, column]
-            for neighbour in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1))
-        )
-    ]
-
-
-def _from_all(maze: Maze, starts: dict[Cell, Region], to: Cell, goal: Region) -> list[Task]:
-    return [
-        Task(f"r{cell[0]}c{cell[1]}-to-goal", start, goal, "unseen", maze.path_length(cell, to))
-        for cell, start in starts.items()
-    ]
+    for row, column in maze.cells:
+        neighbours = ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1))
+        if all(length.get(neighbour, 0.0) < length[row, column] for neighbour in neighbours):
+            tasks.append(_task(f"r{row}c{column}-to-goal", maze, ((row, column), goal), *sizes))
+    return tasks

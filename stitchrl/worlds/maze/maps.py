@@ -3,6 +3,7 @@
 Rows count from the top and columns from the left, as in gymnasium-robotics; x grows with columns, y against rows.
 """
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 Cell = tuple[int, ...]  # row, column
-
+INSIDE = 0.9  # of a dataset's positions at least lie in its maze; a body's centre may lean over a wall
 MAPS = {
     "umaze": (
         "#####",
@@ -68,9 +69,6 @@ MAPS = {
 }
 
 
-INSIDE = 0.9  # of a dataset's positions at least lie in its maze; a body's centre may lean over a wall
-
-
 @dataclass(frozen=True)
 class Maze:
     """A map of walls (#) and free cells (.), each `scale` metres wide, centred on the origin."""
@@ -116,23 +114,21 @@ class Maze:
         number[self.free] = np.arange(len(self.cells))
         return number
 
-    def nearest_cell(self, xy: np.ndarray) -> np.ndarray:
-        """The place in `cells` [...] of the free cell that points [..., 2] are in or nearest to."""
-        cells = self.to_cells(xy)
+    def nearest_cell(self, points: np.ndarray) -> np.ndarray:
+        """The place in `cells` [...] of the free cell that each of the points [..., 2] is in or nearest to."""
+        cells = self.to_cells(points)
         number = self._number[cells[..., 0], cells[..., 1]]
         lost = number < 0
         if lost.any():  # a body's centre may stand over a wall by a hair
             centres = np.array([self.to_xy(cell) for cell in self.cells])
-            number[lost] = np.abs(xy[lost][:, None] - centres).max(-1).argmin(-1)
+            number[lost] = np.abs(points[lost][:, None] - centres).max(-1).argmin(-1)
         return number
 
-    def place(self, points: np.ndarray) -> np.ndarray:
-        """As `nearest_cell`, so that a maze is `types.Walls`."""
-        return self.nearest_cell(points)
+    place = nearest_cell  # so that a maze is `types.Walls`
 
     @property
     def drawing(self) -> dict[str, Any]:
-        """Walls, a rectangle for each run of them in a row. Of the outer ones, which say nothing, a part is shown."""
+        """A rectangle for each run of walls in a row. The extent cuts the outer walls, which say nothing."""
         rows, columns = self.free.shape
         rectangles = []
         for row, free in enumerate(self.free):
@@ -145,31 +141,27 @@ class Maze:
 
     @cached_property
     def adjacent(self) -> np.ndarray:
-        """Boolean [cells, cells]: which cells lie on the same side of walls.
-
-        A cell and itself, cells that share an edge, and cells that share a corner with a free cell beside it.
-        """
+        """Boolean [cells, cells]: a cell and itself, two that share an edge, or a corner and a free cell beside it."""
         result = np.zeros((len(self.cells), len(self.cells)), bool)
         for i, (r, c) in enumerate(self.cells):
-            for dr in (-1, 0, 1):
-                for dc in (-1, 0, 1):
-                    if self.free[r + dr, c + dc] and (self.free[r + dr, c] or self.free[r, c + dc]):
-                        result[i, self._number[r + dr, c + dc]] = True
+            for dr, dc in itertools.product((-1, 0, 1), repeat=2):
+                if self.free[r + dr, c + dc] and (self.free[r + dr, c] or self.free[r, c + dc]):
+                    result[i, self._number[r + dr, c + dc]] = True
         return result
 
     @cached_property
     def _steps(self) -> np.ndarray:
         """Number of moves between free cells [cells, cells], infinite where there is no way."""
-        count = len(self.cells)
-        steps = np.full((count, count), np.inf)
+        steps = np.full((len(self.cells), len(self.cells)), np.inf)
         np.fill_diagonal(steps, 0)
-        for i, (r, c) in enumerate(self.cells):
-            for neighbour in ((r + 1, c), (r, c + 1)):
-                if self.free[neighbour]:
-                    steps[i, self._number[neighbour]] = steps[self._number[neighbour], i] = 1
-        for k in range(count):  # Floyd-Warshall
-            np.minimum(steps, steps[:, k : k + 1] + steps[k], out=steps)
-        return steps
+        for i, j in self._edges():
+            steps[i, j] = steps[j, i] = 1
+        return _shortest(steps)
+
+    def _edges(self) -> list[tuple[int, int]]:
+        """Pairs of free cells that share an edge, by their places in `cells`."""
+        pairs = [(cell, beside) for cell in self.cells for beside in ((cell[0] + 1, cell[1]), (cell[0], cell[1] + 1))]
+        return [(int(self._number[a]), int(self._number[b])) for a, b in pairs if self.free[b]]
 
     def path(self, start: Cell, goal: Cell) -> list[Cell]:
         """The cells of a shortest path, both ends included."""
@@ -188,23 +180,15 @@ class Maze:
     @cached_property
     def _gates(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Middles of edges that free cells share [G, 2], distances between them [G, G], gates by cell [cells, 4]."""
-        gates: list[np.ndarray] = []
-        of_cell: list[list[int]] = [[] for _ in self.cells]
-        for i, (r, c) in enumerate(self.cells):
-            for neighbour in ((r + 1, c), (r, c + 1)):
-                if self.free[neighbour]:
-                    of_cell[i].append(len(gates))
-                    of_cell[self._number[neighbour]].append(len(gates))
-                    gates.append((self.to_xy((r, c)) + self.to_xy(neighbour)) / 2)
-        points = np.array(gates)
-        distance = np.full((len(gates), len(gates)), np.inf)
+        edges = self._edges()
+        of_cell = [[gate for gate, edge in enumerate(edges) if cell in edge] for cell in range(len(self.cells))]
+        points = np.array([(self.to_xy(self.cells[i]) + self.to_xy(self.cells[j])) / 2 for i, j in edges])
+        distance = np.full((len(edges), len(edges)), np.inf)
         for members in of_cell:
             between = points[members][:, None] - points[members]
             distance[np.ix_(members, members)] = np.hypot(between[..., 0], between[..., 1])
-        for k in range(len(gates)):
-            np.minimum(distance, distance[:, k : k + 1] + distance[k], out=distance)
         padded = np.array([members + members[:1] * (4 - len(members)) for members in of_cell])
-        return points, distance, padded
+        return points, _shortest(distance), padded
 
     def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Metres [B] that one walks between points [B, 2]: straight inside a cell, else through the cells' gates."""
@@ -215,3 +199,10 @@ class Maze:
         from_gate = np.linalg.norm(b[:, None] - points[gates_b], axis=-1)
         through = to_gate[:, :, None] + between[gates_a[:, :, None], gates_b[:, None]] + from_gate[:, None]
         return np.where(cell_a == cell_b, np.linalg.norm(a - b, axis=-1), through.min((1, 2)))
+
+
+def _shortest(distance: np.ndarray) -> np.ndarray:
+    """Distances [N, N] by any number of stops from those without one, infinite where there is no way, in place."""
+    for k in range(len(distance)):  # Floyd-Warshall
+        np.minimum(distance, distance[:, k : k + 1] + distance[k], out=distance)
+    return distance

@@ -1,6 +1,5 @@
 """The point mass: gymnasium-robotics' `PointMaze_*-v3` physics, with a PD controller as behaviour."""
 
-import os
 from typing import ClassVar
 
 import gymnasium
@@ -44,14 +43,11 @@ class PointMaze(MazeWorld):
         return np.array([*goal, 0, 0], np.float32)
 
     def environment(self) -> PointMazeEnv:
-        """The Gymnasium environment that the physics is taken from."""
-        env = PointMazeEnv(maze_map=(~self.maze.free).astype(int).tolist(), continuing_task=False)
-        os.remove(env.tmp_xml_file_path)  # each construction leaves a file in the temporary folder
-        return env
+        return self.make_environment(PointMazeEnv)
 
 
 class PointSimulation:
-    """Environments of points, all stepped by one call of `mujoco.rollout`. Equals `env.step` (a test holds it)."""
+    """Environments of points, stepped by one call of `mujoco.rollout`. A step equals `env.step` (a test holds it)."""
 
     def __init__(self, model: mujoco.MjModel, envs: int):
         self._models = [model] * envs
@@ -63,7 +59,6 @@ class PointSimulation:
 
     @property
     def achieved(self) -> np.ndarray:
-        """Positions [envs, 2]."""
         return self.observations[:, :2]
 
     def reset(self, env: int, start: np.ndarray) -> None:
@@ -82,8 +77,8 @@ class PointSimulation:
 class PointBehaviour:
     """PD control towards waypoints, Gaussian noise on the action (Ghugare et al., 2024: gains 10 and -1, noise 0.5).
 
-    Sums and products of single numbers in float64 are the same on every processor. So actions need no grid coarser than
-    that of float32 for the data to be the same everywhere.
+    Sums and products of single numbers in float64 are the same on every processor. So the data are the same everywhere
+    without a grid of actions, unlike the ant's.
     """
 
     def __init__(self, envs: int, maze: Maze):
@@ -91,12 +86,10 @@ class PointBehaviour:
         self._noise = ActionNoise(envs, dim=2, std=0.5)
 
     def begin(self, env: int, request: Request) -> None:
-        """Begin an episode in `env`."""
         self._waypoints.begin(env, request.start, request.goal, request.rng)
         self._noise.draw(env, request.limit, request.rng)
 
     def act(self, observations: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """Actions [envs, 2] in [-1, 1] at the step numbers [envs] of the envs' episodes."""
         position, velocity = np.split(observations.astype(np.float64), 2, axis=1)
         action = 10.0 * (self._waypoints.targets(position) - position) - 1.0 * velocity + self._noise.at(steps)
         return action.clip(-1, 1).astype(np.float32)

@@ -18,8 +18,7 @@ class Waypoints:
     def __init__(self, envs: int, maze: Maze, radius: float, jitter: float):
         self.maze, self.radius, self.jitter = maze, radius, jitter
         self._points = np.zeros((envs, len(maze.cells), 2))
-        self._next = np.zeros(envs, np.int64)
-        self._last = np.zeros(envs, np.int64)
+        self._next, self._last = np.zeros((2, envs), np.int64)
 
     def begin(self, env: int, start: np.ndarray, goal: np.ndarray, rng: np.random.Generator) -> None:
         """Lay the way from `start` [2] to `goal` [2]."""

@@ -1,5 +1,6 @@
 """What both bodies' worlds share: a maze, in which a body's position is what it achieves."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -27,8 +28,13 @@ class MazeWorld:
     def __init__(self, maze: str, scale: float):
         """scale: Metres in a cell."""
         self.maze, self.spacing = Maze(maze, scale), scale
-        self.places = self.maze.cells
-        self.walls = self.maze
+        self.walls, self.places = self.maze, self.maze.cells
+
+    def make_environment(self, kind: type, **options: Any) -> Any:
+        """The Gymnasium environment that a body's physics is taken from."""
+        env = kind(maze_map=(~self.maze.free).astype(int).tolist(), continuing_task=False, **options)
+        os.remove(env.tmp_xml_file_path)  # each construction leaves a file in the temporary folder
+        return env
 
     def label(self, place: Place) -> str:
         return f"r{place[0]}c{place[1]}"
