@@ -89,9 +89,9 @@ def _unseen(kept: Sequence[dict[str, Any]], unseen: Sequence[dict[str, Any]], te
     needed = {task["segments_needed"] for task in kept}
     if None in needed:
         return [text]
-    least, most = min(needed), max(needed)
-    spelled = f"{NUMBERS[most] if most < len(NUMBERS) else most} episode{'' if most == 1 else 's'}"
-    how_many = spelled if least == most else f"{NUMBERS[least]} to {spelled}"
+    least, most = (NUMBERS[k] if k < len(NUMBERS) else str(k) for k in (min(needed), max(needed)))
+    spelled = f"{most} episode{'' if most == 'one' else 's'}"
+    how_many = spelled if least == most else f"{least} to {spelled}"
     return [f"{text}; {'it' if len(kept) == 1 else 'each'} needs {how_many}"]
 
 
