@@ -52,7 +52,7 @@ def walk(maze, rng, lattice):
     return np.array(xy)
 
 
-def plain_joins(xy, maze, epsilon):
+def plain_links(xy, maze, epsilon):
     """For each row the rows that it is joined to."""
     cells = [0] * len(xy) if maze is None else maze.nearest_cell(xy).tolist()
     adjacent = [[True]] if maze is None else maze.adjacent.tolist()
@@ -65,7 +65,7 @@ def plain_joins(xy, maze, epsilon):
     return [[j for j in range(len(xy)) if joined(i, j)] for i in range(len(xy))]
 
 
-def plain_segments(xy, episodes, task, joins):
+def plain_segments(xy, episodes, task, links):
     """The definition, row by row: grow the covered rows until one of them lies in the goal or none is added."""
     ends = episodes.ends.tolist()
     entered = {row for row in range(len(xy)) if task.start.contains(xy[row])}
@@ -79,7 +79,7 @@ def plain_segments(xy, episodes, task, joins):
         if any(task.goal.contains(xy[row]) for row in added):
             return level
         covered |= added
-        entered = {y for x in added for y in joins[x]}
+        entered = {y for x in added for y in links[x]}
 
 
 def plain_co_occurrence(xy, episodes, task, min_episodes):
@@ -126,8 +126,8 @@ def test_equals_plain_loops(seed, monkeypatch):
     pairs += [(begun, Region(center, 0.1, 0.25)) for center in centers[2:]]
     tasks = [Task(str(i), start, goal, "unseen") for i, (start, goal) in enumerate(pairs)]
 
-    joins = plain_joins(xy, walls, epsilon)
-    expected = [plain_segments(xy, episodes, task, joins) for task in tasks]
+    links = plain_links(xy, walls, epsilon)
+    expected = [plain_segments(xy, episodes, task, links) for task in tasks]
     assert segments_needed(achieved, tasks, walls, (epsilon,)) == [expected]
     for task in tasks:
         found = co_occurrence(achieved, task, min_episodes=3)

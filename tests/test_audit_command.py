@@ -217,7 +217,7 @@ def test_the_survey_in_words():
     needed = {"a": 3, "b": 1, "c": None, "d": 2}
     walls = {"share": 0.034, "segments": {"a": 2, "b": 1, "c": 4, "d": 2}}
     said = words.walls_matter(walls, needed)
-    assert said.startswith("Walls rule out 3.4% of the joins")
+    assert said.startswith("Walls rule out 3.4% of the links")
     assert said.endswith("Without walls fewer episodes would do: a 2 (not 3), c 4 (not none).")
     assert words.walls_matter({**walls, "segments": needed}, needed).endswith("as many episodes would be needed.")
 

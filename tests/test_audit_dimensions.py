@@ -14,7 +14,7 @@ from stitchrl.audit import __main__ as audit
 from stitchrl.audit import lattice
 from stitchrl.audit.achieved import Achieved, at_columns
 from stitchrl.audit.certificate import Audited, Certificate
-from stitchrl.audit.chains import Joins, bins_per_epsilon, segments_needed
+from stitchrl.audit.chains import Links, bins_per_epsilon, segments_needed
 from stitchrl.audit.cooccurrence import co_occurrence, stretch
 from stitchrl.audit.goals import GOALS
 from stitchrl.audit.lattice import Lattice
@@ -48,7 +48,7 @@ def walks(rng: np.random.Generator, dimensions: int, grid: bool) -> tuple[Achiev
     return Achieved(points, lengths), make_episodes([np.zeros((length + 1, 2)) for length in lengths])
 
 
-def plain_joins(points: np.ndarray, walls: Halves | None, epsilon: float) -> list[list[int]]:
+def plain_links(points: np.ndarray, walls: Halves | None, epsilon: float) -> list[list[int]]:
     place = np.zeros(len(points), int) if walls is None else walls.place(points)
     near = ((points[:, None] - points) ** 2).sum(-1) <= epsilon**2
     return [np.flatnonzero(row & (place == place[i])).tolist() for i, row in enumerate(near)]
@@ -65,8 +65,8 @@ def test_chains_in_any_dimension_equal_plain_loops(seed, dimensions, epsilon, wa
     points = achieved.points(slice(None))
     ends = points[rng.integers(len(points), size=(4, 2))]
     tasks = [Task(str(i), *(Region(tuple(end), 0.1, 0.2) for end in pair), "unseen") for i, pair in enumerate(ends)]
-    joins = plain_joins(points, walls, epsilon)
-    expected = [plain_segments(points, episodes, task, joins) for task in tasks]
+    links = plain_links(points, walls, epsilon)
+    expected = [plain_segments(points, episodes, task, links) for task in tasks]
     assert segments_needed(achieved, tasks, walls, (epsilon,)) == [expected]
     for task in tasks:
         found = co_occurrence(achieved, task, 2)
@@ -157,8 +157,8 @@ def test_distances_in_three_dimensions():
 
 def test_a_bin_of_joins_is_never_in_two_places():
     achieved = Achieved(np.array([[-0.01], [0.01], [0.02]], np.float32), np.array([2]))
-    joins = Joins(achieved, Halves(), 1.0)
-    assert joins.bin[0] != joins.bin[1] and joins.bin[1] == joins.bin[2] and joins.walls_matter
+    links = Links(achieved, Halves(), 1.0)
+    assert links.bin[0] != links.bin[1] and links.bin[1] == links.bin[2] and links.walls_matter
 
 
 @pytest.mark.parametrize("columns", [[0], [0, 1], [0, 1, 2]])

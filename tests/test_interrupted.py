@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_resume import condition, interrupt
+from test_resume import interrupt, left_by
 
 from stitchrl import __main__, experiment, training
 from stitchrl.data.paths import Stitch
@@ -92,7 +92,7 @@ def test_a_signal_has_the_run_save_what_it_reached_and_go_on_to_the_same_numbers
         assert reached(tmp_path / "broken") == expected
     assert start(monkeypatch, "broken") == 0
     assert "broken: goes on from update 30" in capsys.readouterr().err
-    assert condition(tmp_path / "broken") == condition(tmp_path / "whole")
+    assert left_by(tmp_path / "broken") == left_by(tmp_path / "whole")
     assert status(tmp_path / "broken")["status"] == "finished"
 
 
@@ -114,11 +114,11 @@ def test_a_finished_run_stays_so_where_a_signal_comes_before_it_is_found_to_be(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert start(monkeypatch, "run") == 0
-    before = condition(tmp_path / "run")
+    before = left_by(tmp_path / "run")
     with monkeypatch.context() as here:
         send(here, experiment, "open_dataset", 1, signal.SIGINT)
         assert start(here, "run") == 130
-    assert status(tmp_path / "run")["status"] == "finished" and condition(tmp_path / "run") == before
+    assert status(tmp_path / "run")["status"] == "finished" and left_by(tmp_path / "run") == before
 
 
 def scalars(folder: Path) -> dict[str, list[int]]:
@@ -153,7 +153,7 @@ def test_again_runs_a_finished_run_anew_and_goes_on_with_one_that_was_interrupte
     original = Learner.update
     monkeypatch.setattr(Learner, "update", lambda *arguments: updates.append(None) or original(*arguments))
     assert start(monkeypatch, "run") == 0
-    first = condition(tmp_path / "run")
+    first = left_by(tmp_path / "run")
     assert start(monkeypatch, "run") == 0
     assert len(updates) == 30 and "finished before" in capsys.readouterr().err
     with monkeypatch.context() as here:
@@ -162,7 +162,7 @@ def test_again_runs_a_finished_run_anew_and_goes_on_with_one_that_was_interrupte
     assert status(tmp_path / "run")["status"] == "interrupted" and len(updates) == 44
     assert start(monkeypatch, "run", "again=true") == 0  # goes on: else it would begin anew for ever
     assert len(updates) == 60 and "goes on from update 14" in capsys.readouterr().err
-    assert condition(tmp_path / "run") == first
+    assert left_by(tmp_path / "run") == first
     assert len(list((tmp_path / "run").glob("events.out.tfevents.*"))) == 2
 
 

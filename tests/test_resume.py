@@ -30,7 +30,7 @@ def start(monkeypatch: pytest.MonkeyPatch, folder: str, *arguments: str) -> int:
     return command(__main__, monkeypatch, *DATA, *RUN, *arguments, f"hydra.run.dir={folder}")
 
 
-def condition(folder: Path) -> list[dict]:
+def left_by(folder: Path) -> list[dict]:
     """All that a run has left in words and numbers, times aside."""
     values = [json.loads((folder / "summary.json").read_text())]
     for name in ("train.jsonl", "eval.jsonl"):
@@ -76,7 +76,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(
         assert not (tmp_path / "broken" / "summary.json").exists()
         assert json.loads((tmp_path / "broken" / "status.json").read_text())["status"] == "running"
     assert start(monkeypatch, "broken") == 0
-    assert condition(tmp_path / "broken") == condition(tmp_path / "whole")
+    assert left_by(tmp_path / "broken") == left_by(tmp_path / "whole")
     assert list((tmp_path / "broken" / "checkpoints").iterdir()) == [tmp_path / "broken" / "checkpoints" / "last.pt"]
 
 
@@ -99,7 +99,7 @@ def test_a_folder_of_another_configuration_begins_anew(
     assert start(monkeypatch, "run", "seed=2") == 0
     assert "of another configuration, dataset, code or version; begins anew" in capsys.readouterr().err
     assert start(monkeypatch, "alone", "seed=2") == 0
-    assert condition(tmp_path / "run") == condition(tmp_path / "alone")
+    assert left_by(tmp_path / "run") == left_by(tmp_path / "alone")
     assert len(list((tmp_path / "run").glob("events.out.tfevents.*"))) == 1
 
 
@@ -137,8 +137,8 @@ def test_twenty_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
             broken.wait()
             kills += 1
         else:  # it came to its end between two kills
-            assert condition(tmp_path / "broken") == condition(tmp_path / "whole")
+            assert left_by(tmp_path / "broken") == left_by(tmp_path / "whole")
             (tmp_path / "broken" / "summary.json").unlink()
             (tmp_path / "broken" / "checkpoints" / "last.pt").unlink()
     assert process("broken", "other_store").wait() == 0
-    assert condition(tmp_path / "broken") == condition(tmp_path / "whole")
+    assert left_by(tmp_path / "broken") == left_by(tmp_path / "whole")

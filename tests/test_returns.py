@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import command
-from test_resume import condition, interrupt
+from test_resume import interrupt, left_by
 
 from stitchrl import __main__, training
 from stitchrl.evaluate import Evaluator
@@ -112,5 +112,5 @@ def test_a_run_on_returns_that_is_interrupted_again_and_again_ends_with_the_same
             start(here, "broken", *arguments)
         assert not (tmp_path / "broken" / "calibration.csv").exists()
     assert start(monkeypatch, "broken", *arguments) == 0
-    assert condition(tmp_path / "broken") == condition(tmp_path / "whole")
+    assert left_by(tmp_path / "broken") == left_by(tmp_path / "whole")
     assert read(tmp_path / "broken" / "calibration.csv") == read(tmp_path / "whole" / "calibration.csv")

@@ -12,7 +12,7 @@ import pytest
 
 from stitchrl.audit.achieved import Achieved
 from stitchrl.audit.certificate import Audited, Certificate
-from stitchrl.audit.chains import Joins
+from stitchrl.audit.chains import Links
 from stitchrl.audit.returns import RETURNS, SEGMENTS, best_by_chaining, returns_within
 from stitchrl.types import Region, ReturnTask
 
@@ -53,18 +53,18 @@ def by_value_iteration(achieved: Achieved, rewards: np.ndarray, task: ReturnTask
 def test_on_a_grid_chaining_collects_what_value_iteration_finds(seed: int) -> None:
     achieved, rewards = walks(np.random.default_rng(seed), step=1)
     tasks = [ReturnTask(f"{h}", Region((1.0, 1.0), 0.5), 5, h, "unseen") for h in (1, 3, 6)]
-    joins = Joins(achieved, None, EPSILON)
+    links = Links(achieved, None, EPSILON)
     expected = [[by_value_iteration(achieved, rewards, task, k + 1) for k in range(SEGMENTS)] for task in tasks]
-    assert best_by_chaining(joins, joins.sure, rewards, tasks) == expected
-    assert best_by_chaining(joins, joins.near, rewards, tasks) == expected
+    assert best_by_chaining(links, links.sure, rewards, tasks) == expected
+    assert best_by_chaining(links, links.near, rewards, tasks) == expected
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_elsewhere_what_value_iteration_finds_lies_within_the_bounds(seed: int) -> None:
     achieved, rewards = walks(np.random.default_rng(seed), step=0.37)
     task = ReturnTask("near", Region((1.0, 1.0), 0.5), 5, 6, "unseen")
-    joins = Joins(achieved, None, EPSILON)
-    (low,), (high,) = (best_by_chaining(joins, near, rewards, [task]) for near in (joins.sure, joins.near))
+    links = Links(achieved, None, EPSILON)
+    (low,), (high,) = (best_by_chaining(links, near, rewards, [task]) for near in (links.sure, links.near))
     for k in range(SEGMENTS):
         assert low[k] <= by_value_iteration(achieved, rewards, task, k + 1) <= high[k]
 

@@ -1,15 +1,15 @@
-"""Seams, joins through walls and matched joins, against the definitions row by row on small random data."""
+"""Seams, joins through walls and matched links, against the definitions row by row on small random data."""
 
 import numpy as np
 import pytest
 import torch
-from test_audit import plain_joins, plain_segments, walk
+from test_audit import plain_links, plain_segments, walk
 
 from stitchrl.audit import achieved as achieved_module
 from stitchrl.audit import sample as sample_module
 from stitchrl.audit import seams as seams_module
 from stitchrl.audit.achieved import Achieved, at_columns
-from stitchrl.audit.chains import Joins, segments_needed
+from stitchrl.audit.chains import Links, segments_needed
 from stitchrl.audit.matched import THRESHOLD, pairs_within, same_side, segments_matched, through_walls
 from stitchrl.audit.sample import observations_at, take
 from stitchrl.audit.seams import jumps
@@ -53,7 +53,7 @@ class Random:
         self.source = chunked(self.episodes)
         self.achieved = Achieved.of_source(self.source, at_columns((1, 3)))
         self.sample = take(self.source, self.achieved, EPSILON, np.random.default_rng(0))
-        self.joins = Joins(self.achieved, self.maze, EPSILON)
+        self.links = Links(self.achieved, self.maze, EPSILON)
         cells = [
             Region(tuple(self.maze.to_xy(self.maze.cells[i])), 0.3) for i in rng.integers(len(self.maze.cells), size=8)
         ]
@@ -75,7 +75,7 @@ def data(request, monkeypatch):
     return Random(request.param)
 
 
-def covered_by_level(data, task, joins) -> list[set[int]]:
+def covered_by_level(data, task, links) -> list[set[int]]:
     """Rows that are reached with one segment, two, ..."""
     ends, levels = data.episodes.ends.tolist(), []
     entered = {row for row in range(len(data.xy)) if task.start.contains(data.xy[row])}
@@ -83,11 +83,11 @@ def covered_by_level(data, task, joins) -> list[set[int]]:
     while added := {row for y in entered for row in range(y + 1, ends[y] + 1)} - covered:
         covered = covered | added
         levels.append(covered)
-        entered = {y for x in added for y in joins[x]}
+        entered = {y for x in added for y in links[x]}
     return levels
 
 
-def leading_by_level(data, task, joins) -> list[set[int]]:
+def leading_by_level(data, task, links) -> list[set[int]]:
     """Rows from which the goal is reached with one segment, two, ..."""
     first, levels = data.episodes.starts.tolist(), []
     left = {row for row in range(len(data.xy)) if task.goal.contains(data.xy[row])}
@@ -95,27 +95,27 @@ def leading_by_level(data, task, joins) -> list[set[int]]:
     while added := {row for x in left for row in range(first[x], x)} - leading:
         leading = leading | added
         levels.append(leading)
-        left = {x for y in added for x in joins[y]}
+        left = {x for y in added for x in links[y]}
     return levels
 
 
 def test_jumps_are_those_of_all_seams_of_shortest_chains(data, monkeypatch):
     monkeypatch.setattr(seams_module, "SEAMS", 10**6)
-    joins = plain_joins(data.xy, data.maze, EPSILON)
+    links = plain_links(data.xy, data.maze, EPSILON)
     ends = data.episodes.ends.tolist()
     least, steps, medians = [], [], {}
     for task in data.tasks:
-        needed = plain_segments(data.xy, data.episodes, task, joins)
-        forward, backward = covered_by_level(data, task, joins), leading_by_level(data, task, joins)
+        needed = plain_segments(data.xy, data.episodes, task, links)
+        forward, backward = covered_by_level(data, task, links), leading_by_level(data, task, links)
         of_task = []
         for left in range(1, needed or 0):
             for x in sorted(forward[left - 1]):
-                if there := [data.apart(x, y) for y in joins[x] if y in backward[needed - left - 1]]:
+                if there := [data.apart(x, y) for y in links[x] if y in backward[needed - left - 1]]:
                     of_task.append(min(there))
                     steps.append(data.apart(x, x + 1 if x < ends[x] else x - 1))
         medians[task.name] = pytest.approx(np.median(of_task), abs=1e-3) if of_task else None
         least += of_task
-    found = jumps(data.source, data.sample, data.achieved, data.tasks, data.joins, np.random.default_rng(0))
+    found = jumps(data.source, data.sample, data.achieved, data.tasks, data.links, np.random.default_rng(0))
     assert found["rows"] == len(least) and found["tasks"] == medians
     if least:
         assert found["jump"]["median"] == pytest.approx(np.median(least), abs=1e-3)
@@ -124,8 +124,8 @@ def test_jumps_are_those_of_all_seams_of_shortest_chains(data, monkeypatch):
 
 
 def test_matched_segments_equal_a_plain_loop(data):
-    joins = plain_joins(data.xy, data.maze, EPSILON)
-    kept = [[j for j in there if data.apart(i, j) <= THRESHOLD] for i, there in enumerate(joins)]
+    links = plain_links(data.xy, data.maze, EPSILON)
+    kept = [[j for j in there if data.apart(i, j) <= THRESHOLD] for i, there in enumerate(links)]
     pairs = pairs_within(data.sample, data.achieved, EPSILON)
     pairs = pairs[same_side(data.sample, data.achieved, data.maze, pairs)]
     found = segments_matched(data.sample, data.achieved, data.tasks, pairs)
@@ -148,14 +148,14 @@ def test_fewer_rows_give_an_upper_bound(data, monkeypatch):
 
 
 def test_joins_through_walls_equal_a_plain_loop(data):
-    wide, narrow = plain_joins(data.xy, None, EPSILON), plain_joins(data.xy, data.maze, EPSILON)
+    wide, narrow = plain_links(data.xy, None, EPSILON), plain_links(data.xy, data.maze, EPSILON)
     number = np.repeat(np.arange(len(data.episodes.lengths)), data.episodes.lengths.numpy() + 1)
     of_two = [(i, j) for i, there in enumerate(wide) for j in there if number[i] != number[j]]
     ruled_out = [pair for pair in of_two if pair[1] not in narrow[pair[0]]]
     pairs = pairs_within(data.sample, data.achieved, EPSILON)
     open_way = same_side(data.sample, data.achieved, data.maze, pairs)
     needed = segments_needed(data.achieved, data.tasks, data.maze, (EPSILON,))[0]
-    found = through_walls(data.sample, data.achieved, data.tasks, needed, data.joins, pairs, open_way)
+    found = through_walls(data.sample, data.achieved, data.tasks, needed, data.links, pairs, open_way)
     assert found["share"] == pytest.approx(len(ruled_out) / len(of_two), abs=1e-6)
     assert found["segments"] == {t.name: plain_segments(data.xy, data.episodes, t, wide) for t in data.tasks}
 
@@ -174,15 +174,15 @@ def test_a_chain_through_a_wall_and_a_jump_in_velocity_are_told_by_hand():
     episodes = Episodes(torch.from_numpy(np.concatenate(rows).astype(np.float32)), actions, None, lengths)
     source, achieved = of_episodes("x", episodes, {}), Achieved.of_episodes(episodes, XY)
     sample = take(source, achieved, 1.2, np.random.default_rng(0))
-    joins, open_joins = Joins(achieved, maze, 1.2), Joins(achieved, None, 1.2)
+    links, open_links = Links(achieved, maze, 1.2), Links(achieved, None, 1.2)
     pairs = pairs_within(sample, achieved, 1.2)
     way = same_side(sample, achieved, maze, pairs)
-    walls = through_walls(sample, achieved, [task], [None], joins, pairs, way)
+    walls = through_walls(sample, achieved, [task], [None], links, pairs, way)
     assert walls["share"] == 1 and walls["segments"] == {"t": 2}
-    assert through_walls(sample, achieved, [task], [2], open_joins, pairs, way) is None
-    found = jumps(source, sample, achieved, [task], open_joins, np.random.default_rng(0))
+    assert through_walls(sample, achieved, [task], [2], open_links, pairs, way) is None
+    found = jumps(source, sample, achieved, [task], open_links, np.random.default_rng(0))
     assert found["jump"]["median"] == pytest.approx(2) and found["step"]["median"] == 0
-    assert jumps(source, sample, achieved, [task], joins, np.random.default_rng(0))["jump"] is None
+    assert jumps(source, sample, achieved, [task], links, np.random.default_rng(0))["jump"] is None
     assert segments_matched(sample, achieved, [task], pairs)["tasks"] == {"t": None}
 
 
@@ -193,7 +193,7 @@ def test_positions_alone_have_no_posture():
     sample = take(source, achieved, EPSILON, np.random.default_rng(0))
     pairs = pairs_within(sample, achieved, EPSILON)
     assert segments_matched(sample, achieved, data.tasks, pairs) is None
-    assert jumps(source, sample, achieved, data.tasks, data.joins, np.random.default_rng(0)) is None
+    assert jumps(source, sample, achieved, data.tasks, data.links, np.random.default_rng(0)) is None
 
 
 def test_observations_are_read_in_any_order(monkeypatch):

@@ -68,7 +68,7 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list
     return run
 
 
-def condition(evaluation: int, task: int, episode: int, limit: int) -> tuple[bool, int]:
+def outcome(evaluation: int, task: int, episode: int, limit: int) -> tuple[bool, int]:
     """Made up: whether an episode succeeds, and after how many steps."""
     rng = np.random.default_rng([evaluation, task, episode])
     later = evaluation % 5
@@ -89,7 +89,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
         for request in self.requests:
             task, episode = divmod(request.number, self.episodes)
             if episode < (episodes or self.episodes):
-                success, length = condition(len(asked), task, episode, request.limit)
+                success, length = outcome(len(asked), task, episode, request.limit)
                 states = np.zeros((length + 1, *self.world.observation_space.shape), np.float32)
                 actions = np.zeros((length, *self.world.action_space.shape), np.float32)
                 trajectories.append(Trajectory(request, states, states[:, :2], actions, success))
@@ -201,7 +201,7 @@ def test_best_is_the_highest_of_the_evaluations_where_all_are_of_one_size(start,
 
 
 def test_a_task_that_never_succeeds_has_no_mean_length(start, made_up, monkeypatch, tmp_path):
-    monkeypatch.setattr("test_wiring.condition", lambda evaluation, task, episode, limit: (False, limit))
+    monkeypatch.setattr("test_wiring.outcome", lambda evaluation, task, episode, limit: (False, limit))
     start("steps=5")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert {task["mean_length"] for task in summary["tasks"]} == {None}

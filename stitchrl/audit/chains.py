@@ -29,7 +29,7 @@ BLOCK = 16  # bins to a side of what is compared at a time where walls are unkno
 SLACK = 1e-9  # relative; far above the rounding of a bin's borders, far below the distances in a dataset
 
 
-class Joins:
+class Links:
     """Which rows lie within epsilon of each other on the same side of walls, ready to be asked level by level."""
 
     def __init__(self, achieved: Achieved, walls: Walls | None, epsilon: float):
@@ -37,7 +37,7 @@ class Joins:
         self.achieved, self.walls, self.epsilon = achieved, walls, epsilon
         self.adjacent = np.ones((1, 1), bool) if walls is None else walls.adjacent
 
-        # A bin is a small cube. It never reaches from one place into another, so a bin is joined as a whole.
+        # A bin is a small cube. It never reaches from one place into another, so a bin is linked as a whole.
         per_epsilon = bins_per_epsilon(achieved.dimensions)
         lattice = Lattice(achieved, epsilon / per_epsilon, walls)
         # Each row's bin; empty bins have no number. In as few bytes as will do: there is one for every row of the data.
@@ -60,20 +60,20 @@ class Joins:
         itself, shape = np.arange(len(lattice)), (len(lattice), len(lattice))
         matrices = []
         for kept in (sure, near):
-            joined = pairs[kept & same_side]
-            i, j = np.concatenate([joined, joined[:, ::-1], np.stack([itself, itself], 1)]).T  # both ways, and itself
+            linked = pairs[kept & same_side]
+            i, j = np.concatenate([linked, linked[:, ::-1], np.stack([itself, itself], 1)]).T  # both ways, and itself
             matrices.append(csr_array((np.ones(len(i), np.int32), (i, j)), shape))
         self.sure, self.near = matrices
         self.walls_matter = bool((near & ~same_side).any())  # whether rows may be near each other across a wall
 
-    def reversed(self) -> "Joins":
+    def reversed(self) -> "Links":
         """The same with time running backwards, for a search that begins at a goal."""
         result = copy.copy(self)
         result.achieved, result.bin = self.achieved.reversed(), self.bin[::-1]
         return result
 
     def near_to(self, rows: Iterable[np.ndarray]) -> np.ndarray:
-        """Boolean [bins]: where rows may be joined to some of `rows`."""
+        """Boolean [bins]: where rows may be linked to some of `rows`."""
         return self.near @ self._occupied(rows) > 0
 
     def _occupied(self, rows: Iterable[np.ndarray]) -> np.ndarray:
@@ -149,13 +149,13 @@ def segments_needed(
     """
     result = []
     for epsilon in epsilons:
-        joins = Joins(achieved, walls, epsilon)
+        links = Links(achieved, walls, epsilon)
         needed: dict[tuple[Region, Region], int] = {}
         starts = dict.fromkeys(task.start for task in tasks)
         for start in tqdm(starts, desc=f"chains at epsilon {epsilon:g}", unit=" starts", delay=5, leave=False):
             goals = dict.fromkeys(task.goal for task in tasks if task.start == start)
             last_in_goal = {goal: achieved.visits(goal).last for goal in goals}
-            for level, entry in enumerate(levels(joins, achieved.visits(start).first), start=1):
+            for level, entry in enumerate(levels(links, achieved.visits(start).first), start=1):
                 reached = [goal for goal in goals if (last_in_goal[goal] > entry).any()]
                 for goal in reached:
                     needed[start, goal] = level
@@ -163,16 +163,16 @@ def segments_needed(
                 if not goals:
                     break
         result.append([needed.get((task.start, task.goal)) for task in tasks])
-        del joins  # before the next one is made: they are large
+        del links  # before the next one is made: they are large
     return result
 
 
-def levels(joins: Joins, first_in_start: np.ndarray) -> Iterator[np.ndarray]:
+def levels(links: Links, first_in_start: np.ndarray) -> Iterator[np.ndarray]:
     """For one segment, two, and so on while there are new rows: each episode's earliest entry [episodes].
 
     Covered are the rows after an episode's entry; an entry at its last row covers nothing.
     """
-    entry, covered_to = np.minimum(first_in_start, joins.achieved.last), joins.achieved.last
+    entry, covered_to = np.minimum(first_in_start, links.achieved.last), links.achieved.last
     while (entry < covered_to).any():
         yield entry
-        entry, covered_to = joins.enter(entry, covered_to), entry
+        entry, covered_to = links.enter(entry, covered_to), entry

@@ -115,7 +115,7 @@ class Goals(Judge):
                 f"{does} in the very state where another begins. Laid end to end, episodes would join {pairs}."
             )
         if matched and not matched["exact"]:
-            found.append("What is said below of matching at joins is from a sample of the rows, not from all.")
+            found.append("What is said below of matching at links is from a sample of the rows, not from all.")
         return found
 
     def details(self, surveyed: dict[str, Any], audited: Audited, certificate: Certificate) -> list[str]:

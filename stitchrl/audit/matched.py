@@ -1,6 +1,6 @@
-"""Joins of a sample of rows: how many walls rule out, and how many segments are needed when bodies must match, too.
+"""Links of a sample of rows: how many walls rule out, and how many segments are needed when bodies must match, too.
 
-A join asks that achieved goals be within epsilon, on the same side of walls. A matched join also asks that the rest of
+A link asks that achieved goals be within epsilon, on the same side of walls. A matched link also asks that the rest of
 the observation (velocities, posture) be at most `THRESHOLD` apart, as `Sample.apart` has it. A sample gives an upper
 bound, since a chain may only be left and entered at its rows. Where the sample is all rows it is exact.
 """
@@ -13,7 +13,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.spatial import cKDTree
 
 from stitchrl.audit.achieved import Achieved
-from stitchrl.audit.chains import Joins, segments_needed
+from stitchrl.audit.chains import Links, segments_needed
 from stitchrl.audit.sample import Sample
 from stitchrl.types import Task, Walls
 
@@ -39,7 +39,7 @@ def through_walls(
     achieved: Achieved,
     tasks: Sequence[Task],
     needed: Sequence[int | None],
-    joins: Joins,
+    links: Links,
     pairs: np.ndarray,
     open_way: np.ndarray,
 ) -> dict[str, Any] | None:
@@ -48,10 +48,10 @@ def through_walls(
     `share` of the sample's pairs of rows of two episodes that walls rule out; `segments` needed by each task, of all
     rows, if there were no walls. With walls they are `needed`, and `open_way` [pairs] says which have none in between.
     """
-    if joins.walls is None:
+    if links.walls is None:
         return None
-    if joins.walls_matter:
-        needed = segments_needed(achieved, tasks, None, (joins.epsilon,))[0]
+    if links.walls_matter:
+        needed = segments_needed(achieved, tasks, None, (links.epsilon,))[0]
     number = np.searchsorted(achieved.last, sample.rows)
     two = number[pairs[:, 0]] != number[pairs[:, 1]]
     share = float((~open_way[two]).mean()) if two.any() else 0.0
@@ -61,7 +61,7 @@ def through_walls(
 def segments_matched(
     sample: Sample, achieved: Achieved, tasks: Sequence[Task], pairs: np.ndarray
 ) -> dict[str, Any] | None:
-    """Segments needed by each of `tasks` with matched joins alone, None where no such chain was found.
+    """Segments needed by each of `tasks` with matched links alone, None where no such chain was found.
 
     Pairs are on the same side of walls. None in all where observations hold no more than the achieved goal.
     """
@@ -74,24 +74,24 @@ def segments_matched(
         kept.append(some[apart <= THRESHOLD])
     matched = np.concatenate(kept)
     shape = (len(sample.rows), len(sample.rows))
-    joined = csr_array(coo_array((np.ones(len(matched), np.int32), tuple(matched.T)), shape))
-    joined = joined + joined.T
+    linked = csr_array(coo_array((np.ones(len(matched), np.int32), tuple(matched.T)), shape))
+    linked = linked + linked.T
     return {
         "threshold": THRESHOLD,
         "rows": len(sample.rows),
         "exact": len(sample.rows) == len(achieved),
-        "tasks": {task.name: _search(sample, achieved, task, joined) for task in tasks},
+        "tasks": {task.name: _search(sample, achieved, task, linked) for task in tasks},
     }
 
 
-def _search(sample: Sample, achieved: Achieved, task: Task, joined: csr_array) -> int | None:
+def _search(sample: Sample, achieved: Achieved, task: Task, linked: csr_array) -> int | None:
     """As `chains` searches, but episodes are left and entered at the sample's rows alone."""
     rows, number = sample.rows, np.searchsorted(achieved.last, sample.rows)
     entry = np.minimum(achieved.visits(task.start).first, achieved.last)
     in_goal = achieved.visits(task.goal).last
     level = 1
     while not (in_goal > entry).any():
-        enters = np.flatnonzero(joined @ (rows > entry[number]).astype(np.int32))
+        enters = np.flatnonzero(linked @ (rows > entry[number]).astype(np.int32))
         further = entry.copy()
         np.minimum.at(further, number[enters], rows[enters])
         if (further == entry).all():

@@ -23,7 +23,7 @@ from scipy.sparse import csr_array
 from stitchrl.audit import words
 from stitchrl.audit.achieved import Achieved
 from stitchrl.audit.certificate import LISTED, Audited, Certificate, Column, Judge, Terms, region_values, rounded
-from stitchrl.audit.chains import Joins
+from stitchrl.audit.chains import Links
 from stitchrl.audit.cooccurrence import status_of
 from stitchrl.audit.reading import check_keys, is_number, read_expect, read_region
 from stitchrl.types import Region, ReturnTask
@@ -76,8 +76,8 @@ class Returns(Judge):
         if rewards is None:
             raise ValueError(f"{audited.name}: has no rewards, and its tasks ask for returns")
         tasks = cast(Sequence[ReturnTask], audited.tasks)
-        joins = Joins(achieved, audited.walls, audited.epsilon)
-        attainable, at_most = (best_by_chaining(joins, near, rewards, tasks) for near in (joins.sure, joins.near))
+        links = Links(achieved, audited.walls, audited.epsilon)
+        attainable, at_most = (best_by_chaining(links, near, rewards, tasks) for near in (links.sure, links.near))
         within = {horizon: returns_within(achieved, rewards, horizon) for horizon in {task.horizon for task in tasks}}
         episode = np.repeat(np.arange(len(achieved.first)), achieved.last - achieved.first + 1)
         rows = []
@@ -146,17 +146,17 @@ def _rows_in(achieved: Achieved, region: Region) -> np.ndarray:
 
 
 def best_by_chaining(
-    joins: Joins, near: csr_array, rewards: np.ndarray, tasks: Sequence[ReturnTask]
+    links: Links, near: csr_array, rewards: np.ndarray, tasks: Sequence[ReturnTask]
 ) -> list[list[float]]:
     """For each task the most that 1, 2, ... SEGMENTS episodes in a chain collect from its start within its horizon.
 
-    near: [bins, bins], which bins' rows may be jumped between. With `joins.sure` every jump is within epsilon, and what
-    is found can be attained; with `joins.near` no jump within epsilon is left out, and no more can be.
+    near: [bins, bins], which bins' rows may be jumped between. With `links.sure` every jump is within epsilon, and what
+    is found can be attained; with `links.near` no jump within epsilon is left out, and no more can be.
     """
-    achieved = joins.achieved
+    achieved = links.achieved
     starts = [_rows_in(achieved, task.start) for task in tasks]
     found: list[list[float]] = [[] for _ in tasks]
-    for steps, values in enumerate(_values(joins, near, rewards), start=1):
+    for steps, values in enumerate(_values(links, near, rewards), start=1):
         for task, start, best in zip(tasks, starts, found, strict=True):
             if steps == task.horizon:
                 best += [float(value[start].max(initial=0.0)) for value in values]
@@ -165,12 +165,12 @@ def best_by_chaining(
     return found
 
 
-def _values(joins: Joins, near: csr_array, rewards: np.ndarray) -> Iterator[list[np.ndarray]]:
+def _values(links: Links, near: csr_array, rewards: np.ndarray) -> Iterator[list[np.ndarray]]:
     """V_1 ... V_SEGMENTS, each [N], with one step left, with two, and so on without end."""
-    last = joins.achieved.last
+    last = links.achieved.last
     reward = np.nan_to_num(rewards).astype(np.float64)
-    order = np.argsort(joins.bin, kind="stable")  # rows bin by bin
-    first = np.searchsorted(joins.bin[order], np.arange(near.shape[0]))
+    order = np.argsort(links.bin, kind="stable")  # rows bin by bin
+    first = np.searchsorted(links.bin[order], np.arange(near.shape[0]))
     best = [np.zeros(len(reward) + 1) for _ in range(SEGMENTS)]  # W, and a row past the last
     while True:
         values: list[np.ndarray] = []
@@ -181,6 +181,6 @@ def _values(joins: Joins, near: csr_array, rewards: np.ndarray) -> Iterator[list
             if k > 0:
                 of_bin = np.maximum.reduceat(values[k - 1][order], first)
                 of_near = np.maximum.reduceat(of_bin[near.indices], near.indptr[:-1])
-                np.maximum(value, of_near[joins.bin], out=best[k][:-1])
+                np.maximum(value, of_near[links.bin], out=best[k][:-1])
             values.append(value)
         yield values

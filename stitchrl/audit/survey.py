@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 
 from stitchrl.audit.achieved import ROWS, Achieved
 from stitchrl.audit.certificate import Audited
-from stitchrl.audit.chains import Joins
+from stitchrl.audit.chains import Links
 from stitchrl.audit.lattice import Lattice
 from stitchrl.audit.matched import pairs_within, same_side, segments_matched, through_walls
 from stitchrl.audit.sample import flattened, take
@@ -29,7 +29,7 @@ def survey(source: Source, audited: Audited, needed: Sequence[int | None]) -> di
     achieved, walls, epsilon = audited.achieved, audited.walls, audited.epsilon
     tasks = cast(Sequence[Task], audited.tasks)
     lengths, rng = source.lengths, np.random.default_rng(0)
-    joins = Joins(achieved, walls, epsilon)
+    links = Links(achieved, walls, epsilon)
     sample = take(source, achieved, epsilon, rng)
     pairs = pairs_within(sample, achieved, epsilon)
     open_way = same_side(sample, achieved, walls, pairs)
@@ -38,9 +38,9 @@ def survey(source: Source, audited: Audited, needed: Sequence[int | None]) -> di
         "coverage": coverage(achieved, epsilon),
         "distances": distances(achieved, tasks, np.random.default_rng(0)),
         "continued": continued(source, achieved, tasks),
-        "walls": through_walls(sample, achieved, tasks, needed, joins, pairs, open_way),
+        "walls": through_walls(sample, achieved, tasks, needed, links, pairs, open_way),
         "segments_matched": segments_matched(sample, achieved, tasks, pairs[open_way]),
-        "seams": jumps(source, sample, achieved, tasks, joins, rng),
+        "seams": jumps(source, sample, achieved, tasks, links, rng),
     }
 
 

@@ -182,7 +182,7 @@ def walls_matter(walls: dict[str, Any], needed: dict[str, int | None]) -> str:
         if count != 1 and walls["segments"][name] != count
     ]
     without = f"fewer episodes would do: {', '.join(fewer)}" if fewer else "as many episodes would be needed"
-    return f"Walls rule out {100 * walls['share']:.2g}% of the joins between episodes. Without walls {without}."
+    return f"Walls rule out {100 * walls['share']:.2g}% of the links between episodes. Without walls {without}."
 
 
 def jumps_at_seams(seams: dict[str, Any] | None, rest: str) -> list[str]:
