@@ -106,6 +106,11 @@ def _folder(_root_: DictConfig) -> str:
         raise
 
 
+def _place(_root_: DictConfig) -> str:
+    """The folder of a dataset's runs: its world, its maze if it has one, and its split."""
+    return "-".join(str(_root_.dataset[key]) for key in ("world", "maze", "split") if _root_.dataset.get(key))
+
+
 def _for_world(key: str, published: Any, _root_: DictConfig) -> Any:
     """What the world's file says of an agent's setting, or the agent's published value where it says nothing."""
     world = _root_.get("world") or settings.world_settings(_root_.dataset.world)
@@ -123,7 +128,8 @@ def _node(value: Any) -> Any:
     return OmegaConf.create(value) if isinstance(value, list | dict) else value
 
 
-for name, resolver in (("identity", _folder), ("for_world", _for_world), ("within_budget", _within_budget)):
+RESOLVERS = {"identity": _folder, "place": _place, "for_world": _for_world, "within_budget": _within_budget}
+for name, resolver in RESOLVERS.items():
     OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 EXTRA = ("hydra/sweeper/optuna", "hydra/launcher/submitit_local", "hydra/launcher/submitit_slurm")  # `sweep` has them

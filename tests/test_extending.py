@@ -23,7 +23,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     measured = "instruments=[augmentation,sensitivity]"
     for agent in ("gcbc", "gcivl", "hiql"):
         chosen = ["dataset=knight_halves", f"agent={agent}", measured, "instruments.sensitivity.every=20"]
-        run(folder, "stitchrl", "--config-dir", "my_conf", *chosen, *SHORT, f"hydra.run.dir=runs/{agent}")
+        run(folder, "stitchrl", "--config-dir", "my_conf", *chosen, *SHORT)
+    for path in (folder / "runs").glob("knight-halves/*"):  # named by agent, goals, seed and identity
+        path.rename(folder / "runs" / path.name.partition("-")[0])
     run(folder, "stitchrl.report", "runs", "--out", "report")
     return folder
 
