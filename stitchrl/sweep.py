@@ -154,7 +154,7 @@ def _mean_unseen(config: DictConfig, finished: Finished, child: Callable[[list[s
 
 def check_tuned_on_dev(config: DictConfig) -> None:
     """Settings are chosen on the dev maze, never on the mazes that results are reported on. Raises ValueError."""
-    maze = config.dataset.get("maze")
+    maze = getattr(config.dataset, "maze", None)
     if maze != "dev":
         raise ValueError(f"dataset.maze: settings are chosen on the dev maze only, {maze!r} is for testing them")
 
