@@ -128,7 +128,12 @@ def _node(value: Any) -> Any:
     return OmegaConf.create(value) if isinstance(value, list | dict) else value
 
 
-RESOLVERS = {"identity": _folder, "place": _place, "for_world": _for_world, "within_budget": _within_budget}
+RESOLVERS: dict[str, Callable[..., Any]] = {
+    "identity": _folder,
+    "place": _place,
+    "for_world": _for_world,
+    "within_budget": _within_budget,
+}
 for name, resolver in RESOLVERS.items():
     OmegaConf.register_new_resolver(name, resolver, replace=True)
 
